@@ -1,0 +1,234 @@
+"""An uploaded dataset file -> a parsed folder: raw arrays per part, previews and `info.json`.
+
+`parse_dataset` reads and stores once; `load_parsed` opens the folder with memory-mapped arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from intake.arrays_npz import read_npz
+from intake.dataset_info import DatasetInfo, DatasetOptions
+from intake.errors import BadDataset
+from intake.image_folders import read_image_zip
+from intake.parts import PARTS, Array, Part, PartName, ReadFile, chunks, stored_dtype, value_range
+from intake.previews import looks_like_images, preview_rows, save_preview_images
+from intake.split import lonely_classes, split_indices
+from intake.tables import read_csv, read_parquet
+
+MINIMUM_SAMPLES = 10
+_READERS: dict[str, Callable[[Path, DatasetOptions, Path], ReadFile]] = {
+    ".npz": read_npz,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
+    ".zip": read_image_zip,
+}
+_SHORT: dict[PartName, str] = {"train": "train", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A parsed dataset: raw samples (n, ...) and labels of each part, memory-mapped and read-only.
+
+    Labels are int64 (n,) for "class", float32 (n, k) for "multilabel" and "value", None for "none".
+    """
+
+    info: DatasetInfo
+    x_train: Array
+    y_train: Array | None
+    x_val: Array
+    y_val: Array | None
+    x_test: Array
+    y_test: Array | None
+
+    def part(self, name: PartName) -> Part:
+        """Return samples and labels of one part."""
+        short = _SHORT[name]
+        return Part(getattr(self, f"x_{short}"), getattr(self, f"y_{short}"))
+
+
+def parse_dataset(path: Path, options: DatasetOptions, parsed_dir: Path) -> DatasetInfo:
+    """Read, check and split a dataset file, and store the result as the folder `parsed_dir` all at once.
+
+    A folder that is already there is replaced.
+
+    Args:
+        path: an `.npz`, `.csv`, `.tsv`, `.parquet` or `.zip` file.
+        options: how to read it; what was left open comes back resolved in the info.
+        parsed_dir: folder to create; its parent is created too.
+
+    Raises:
+        BadDataset: whatever the user can mend, all problems at once.
+    """
+    reader = _reader(path)
+    parsed_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".parsing_", dir=parsed_dir.parent) as working:
+        scratch, target = Path(working, "scratch"), Path(working, "parsed")
+        scratch.mkdir()
+        target.mkdir()
+        read = reader(path, options, scratch)
+        parts, split, notes = _split(read)
+        info = _store(path, read, parts, (split, notes), target)
+        if parsed_dir.exists():
+            os.replace(parsed_dir, Path(working, "replaced"))
+        os.replace(target, parsed_dir)
+    return info
+
+
+def load_parsed(parsed_dir: Path) -> Dataset:
+    """Open a folder that `parse_dataset` wrote. Arrays are memory-mapped: nothing is read until it is used."""
+    info = DatasetInfo.model_validate_json((parsed_dir / "info.json").read_text("utf-8"))
+    arrays: dict[str, Array | None] = {}
+    for short in _SHORT.values():
+        for role in ("x", "y"):
+            file = parsed_dir / f"{role}_{short}.npy"
+            # numpy cannot map an array without elements (a validation part of 0 samples).
+            arrays[f"{role}_{short}"] = _open(file) if file.exists() else None
+    return Dataset(info=info, **arrays)  # type: ignore[arg-type]
+
+
+def _open(file: Path) -> Array:
+    with file.open("rb") as stream:
+        np.lib.format.read_magic(stream)
+        empty = 0 in np.lib.format.read_array_header_1_0(stream)[0]
+    array: Array = np.load(file, mmap_mode=None if empty else "r", allow_pickle=False)
+    return array
+
+
+def _reader(path: Path) -> Callable[[Path, DatasetOptions, Path], ReadFile]:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise BadDataset(
+            f"A dataset must be an .npz, .csv, .tsv, .parquet or .zip file, but {path.name} ends in "
+            f"{path.suffix or 'nothing'!r}. Convert it, or give the file its right ending."
+        )
+    if path.stat().st_size == 0:
+        raise BadDataset(f"{path.name} is empty (0 bytes). Upload the complete file.")
+    return reader
+
+
+def _split(read: ReadFile) -> tuple[dict[PartName, Part], str, list[str]]:
+    """Give every dataset its three parts; index arrays decide, so the same seed gives the same rows."""
+    options, given = read.options, read.parts
+    total = sum(len(part.x) for part in given.values())
+    if total < MINIMUM_SAMPLES:
+        raise BadDataset(
+            f"A dataset must have at least {MINIMUM_SAMPLES} samples to be split, but this one has {total}. Add samples."
+        )
+    parts, notes, words = dict(given), list[str](), []
+    by_class = read.label_kind == "class"
+    how = f"{'stratified' if by_class else 'random'}, seed {options.seed}"
+    if by_class and ("test" not in given or "validation" not in given):
+        notes += _lonely_note(given["train"], read.class_names)
+    shares: tuple[tuple[PartName, float], ...] = (("test", options.test_share), ("validation", options.validation_share))
+    for name, share in shares:
+        if name in given:
+            words.append(f"{name} part as in the file")
+        elif share > 0:
+            parts["train"], parts[name] = _hold_out(parts["train"], by_class, share, options.seed)
+            words.append(f"{name} {share:.0%} of the {'file' if name == 'test' else 'training part'}, {how}")
+        else:
+            parts[name] = _rows(parts["train"], np.empty(0, np.int64))
+            words.append(f"no {name} part")
+    empty = [name for name in ("train", "test") if len(parts[name].x) == 0]
+    if empty:
+        raise BadDataset(f"The {' and the '.join(empty)} part has no samples. Add samples or change the shares.")
+    return {name: parts[name] for name in PARTS}, "; ".join(words), notes + _absent_note(parts, read)
+
+
+def _hold_out(part: Part, by_class: bool, share: float, seed: int) -> tuple[Part, Part]:
+    kept, held_out = split_indices(len(part.x), part.y if by_class else None, share, seed)
+    return _rows(part, kept), _rows(part, held_out)
+
+
+def _rows(part: Part, index: Array) -> Part:
+    # Taking rows of a memory map copies them; the sum over the parts is the size of the file once more.
+    return Part(part.x[index], None if part.y is None else part.y[index])
+
+
+def _lonely_note(part: Part, class_names: tuple[str, ...]) -> list[str]:
+    lonely = lonely_classes(part.y, class_names) if part.y is not None else ()
+    if not lonely:
+        return []
+    return [f"Only one sample each, kept for training and so never tested: {', '.join(lonely[:10])}."]
+
+
+def _absent_note(parts: dict[PartName, Part], read: ReadFile) -> list[str]:
+    train = parts["train"].y
+    if read.label_kind != "class" or train is None:
+        return []
+    counts = np.bincount(train, minlength=len(read.class_names))
+    absent = [read.class_names[i] for i in np.flatnonzero(counts == 0)]
+    return [f"No training sample of: {', '.join(absent[:10])}."] if absent else []
+
+
+def _store(
+    path: Path, read: ReadFile, parts: dict[PartName, Part], split: tuple[str, list[str]], target: Path
+) -> DatasetInfo:
+    for name, part in parts.items():
+        _save(target / f"x_{_SHORT[name]}.npy", part.x)
+        if part.y is not None:
+            np.save(target / f"y_{_SHORT[name]}.npy", part.y)
+    train = parts["train"]
+    low, high = value_range(train.x)
+    sample_shape = tuple(int(side) for side in train.x.shape[1:])
+    as_images = read.kind != "table" and looks_like_images(sample_shape)
+    rows = read.preview_rows or (() if as_images else preview_rows(train, read.class_names))
+    info = DatasetInfo(
+        file_name=path.name,
+        file_bytes=path.stat().st_size,
+        sha256=_sha256(path),
+        kind=read.kind,
+        options=read.options,
+        train_samples=len(train.x),
+        validation_samples=len(parts["validation"].x),
+        test_samples=len(parts["test"].x),
+        sample_shape=sample_shape,
+        dtype=str(stored_dtype(train.x.dtype)),
+        value_min=low,
+        value_max=high,
+        label_kind=read.label_kind,
+        label_shape=() if train.y is None else tuple(int(side) for side in train.y.shape[1:]),
+        class_names=read.class_names,
+        class_counts={name: _class_counts(part, read) for name, part in parts.items()} if read.class_names else {},
+        columns=read.columns,
+        feature_names=read.feature_names,
+        split=split[0],
+        notes=(*read.notes, *split[1]),
+        preview_rows=rows,
+        preview_images=save_preview_images(train, read.class_names, (low, high), target) if as_images else (),
+    )
+    (target / "info.json").write_text(info.model_dump_json(indent=1), "utf-8")
+    return info
+
+
+def _save(file: Path, x: Array) -> None:
+    if x.size == 0:
+        np.save(file, x.astype(stored_dtype(x.dtype)))
+        return
+    stored = np.lib.format.open_memmap(file, "w+", stored_dtype(x.dtype), x.shape)
+    for start, rows in chunks(x):
+        stored[start : start + len(rows)] = rows
+    stored.flush()
+
+
+def _class_counts(part: Part, read: ReadFile) -> tuple[int, ...]:
+    if part.y is None:
+        return ()
+    if read.label_kind == "multilabel":
+        return tuple(int(count) for count in part.y.sum(axis=0))
+    return tuple(int(count) for count in np.bincount(part.y, minlength=len(read.class_names)))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

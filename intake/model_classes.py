@@ -1,0 +1,88 @@
+"""Names that a model file may use: the classes and functions that are built in Keras and only compute.
+
+Stored as data, so that a file can be judged without loading TensorFlow. A test compares the lists with the
+installed libraries. Left out on purpose: Lambda and every class that runs stored code, reads files or calls
+TensorFlow by name (ResidualWrapper, TFSMLayer, TorchModuleWrapper, ClassMethod, TensorFlowOpLayer, StringLookup, ...).
+"""
+
+from __future__ import annotations
+
+LAYER_CLASSES = frozenset(
+    """
+    Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D
+    AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add
+    AdditiveAttention AlphaDropout Attention AugMix AutoContrast Average AveragePooling1D AveragePooling2D
+    AveragePooling3D AvgPool1D AvgPool2D AvgPool3D BatchNormalization BatchNormalizationV1
+    BatchNormalizationV2 Bidirectional CategoryEncoding CenterCrop Concatenate
+    ContrastLimitedAdaptiveHistogramEqualization Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D
+    Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Convolution1D Convolution1DTranspose Convolution2D
+    Convolution2DTranspose Convolution3D Convolution3DTranspose Cropping1D Cropping2D Cropping3D CuDNNGRU
+    CuDNNLSTM CutMix Dense DepthwiseConv1D DepthwiseConv2D Discretization Dot Dropout
+    ELU EinsumDense Embedding Equalization Flatten Functional GRU GRUCell GRUCellV1 GRUCellV2
+    GRUV1 GRUV2 GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D
+    GlobalAveragePooling3D GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D
+    GlobalMaxPool3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization
+    GroupQueryAttention HashedCrossing Hashing Identity InputLayer IntegerLookup LSTM LSTMCell LSTMCellV1
+    LSTMCellV2 LSTMV1 LSTMV2 LayerNormalization LeakyReLU LocallyConnected1D LocallyConnected2D Masking
+    MaxNumBoundingBoxes MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum
+    MelSpectrogram Minimum MixUp Model MultiHeadAttention Multiply Normalization PReLU Permute Pipeline
+    RMSNormalization RNN RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast
+    RandomCrop RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHeight
+    RandomHue RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation
+    RandomSharpness RandomShear RandomTranslation RandomWidth RandomZoom ReLU RepeatVector Rescaling Reshape
+    Resizing ReversibleEmbedding STFTSpectrogram SeparableConv1D SeparableConv2D
+    SeparableConvolution1D SeparableConvolution2D Sequential SimpleRNN SimpleRNNCell SlicingOpLambda Softmax
+    Solarization SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells
+    Subtract SyncBatchNormalization TFOpLambda ThresholdedReLU TimeDistributed UnitNormalization UpSampling1D
+    UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    """.split()
+)
+"""Layers and models of Keras 2 and Keras 3."""
+
+SETTING_CLASSES = frozenset(
+    """
+    Constant DTypePolicy DTypePolicyMap FloatDTypePolicy GlorotNormal GlorotUniform HeNormal HeUniform
+    Identity IdentityInitializer L1 L1L2 L2 LecunNormal LecunUniform MaxNorm MinMaxNorm NonNeg Ones Orthogonal
+    OrthogonalInitializer OrthogonalRegularizer Policy PolicyV1 RadialConstraint RandomNormal RandomUniform
+    STFT STFTInitializer TensorShape TruncatedNormal UnitNorm VarianceScaling Zeros __bytes__ __complex__
+    __ellipsis__ __keras_tensor__ __numpy__ __slice__ __tensor__ __tuple__ constant glorot_normal
+    glorot_uniform he_normal he_uniform identity l1 l1_l2 l2 lecun_normal lecun_uniform max_norm min_max_norm
+    non_neg ones orthogonal orthogonal_regularizer radial_constraint random_normal random_uniform stft
+    truncated_normal unit_norm variance_scaling zeros
+    """.split()
+)
+"""Initializers, regularizers, constraints and the plain values of the config format."""
+
+ACTIVATIONS = frozenset(
+    """
+    celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
+    log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign
+    sparse_plus sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
+    """.split()
+)
+"""Activations that Keras 2 or Keras 3 knows by name."""
+
+CODE_CLASSES = frozenset({"Lambda", "__lambda__"})
+"""Hold Python code, stored as bytes, that runs when the file is opened."""
+
+KERAS3_OPERATIONS = frozenset(
+    """
+    Abs Absolute Add Cast Clip Concatenate Divide Exp ExpandDims GetItem Log Matmul Max Maximum Mean Min Minimum
+    Multiply Negative NotEqual Power Relu Relu6 Reshape Rsqrt Sigmoid Silu Softmax Sqrt Square Squeeze Stack Subtract
+    Sum Tanh Transpose TrueDivide Gelu Any All LogicalAnd LogicalOr LogicalNot Equal Greater GreaterEqual Less LessEqual
+    """.split()
+)
+"""Operations of Keras 3 (`x + y` on tensors of a functional model) that only compute."""
+
+TENSORFLOW_NAMESPACES = ("math.", "nn.", "linalg.", "image.resize", "__operators__.", "keras.activations.")
+TENSORFLOW_FUNCTIONS = frozenset(
+    """
+    abs add argmax argmin broadcast_to cast clip_by_value concat cos divide equal exp expand_dims gather greater
+    greater_equal identity less less_equal matmul maximum minimum multiply negative norm not_equal one_hot ones_like
+    pad pow reduce_max reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse round shape sigmoid sign
+    sin slice split sqrt square squeeze stack stop_gradient strided_slice subtract tanh tile transpose truediv unstack
+    zeros_like compat.v1.transpose compat.v1.shape compat.v1.gather compat.v1.squeeze compat.v1.nn.softmax
+    compat.v1.expand_dims compat.v1.pad compat.v1.concat
+    """.split()
+)
+"""TensorFlow functions that a functional Keras 2 model may call by name. Others could read or write files."""

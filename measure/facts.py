@@ -1,0 +1,48 @@
+"""What was asked of a technique, and what the exported file shows."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from measure.weights import WeightTensor, of_layer
+
+
+class Fact(BaseModel):
+    """One verified claim, read from the exported file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    claim: str
+    """ "sparsity", "distinct weights", "dtype"."""
+    layer: str
+    asked: str
+    measured: str
+    met: bool
+
+
+class WeightOf(BaseModel):
+    """A weight that a technique acted on: the Keras layer, and the number of elements of the weight."""
+
+    model_config = ConfigDict(frozen=True)
+
+    layer: str
+    weight: str
+    """ "kernel", "recurrent_kernel", ..."""
+    size: int
+
+
+def located(tensors: list[WeightTensor], weights: list[WeightOf]) -> list[tuple[WeightOf, WeightTensor | None]]:
+    """Pair each weight with its tensor in the file; None where the file does not tell which it is."""
+    left = list(tensors)
+    pairs = []
+    for weight in weights:
+        tensor = of_layer(left, weight.layer, weight.size)
+        if tensor is not None:
+            left = [other for other in left if other is not tensor]
+        pairs.append((weight, tensor))
+    return pairs
+
+
+def not_located(claim: str, weight: WeightOf, asked: str) -> Fact:
+    """The fact for a weight that could not be found in the file: never counted as met."""
+    return Fact(claim=claim, layer=weight.layer, asked=asked, measured="not found in the exported file", met=False)

@@ -1,0 +1,140 @@
+"""The weights as they stand in an exported `.tflite` file, tensor by tensor."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_DTYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "UINT8": np.uint8, "INT16": np.int16, "INT32": np.int32}
+
+
+@dataclass(frozen=True)
+class WeightTensor:
+    """One constant tensor of the file that holds weights.
+
+    `values` are as stored (integers of quantized tensors are not scaled), in the file's axis order, which for
+    convolutions and dense layers has the output channel first.
+    """
+
+    name: str
+    dtype: str
+    """"float32", "float16", "int8", "int4", "int16", "int32"."""
+    values: np.ndarray
+    stored_bytes: int
+    zero_points: np.ndarray
+    """int64; empty for tensors that are not quantized."""
+    channel_axis: int
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return int(self.values.size)
+
+    @property
+    def nonzero(self) -> int:
+        """Weights that stand for a value other than 0."""
+        return int(np.count_nonzero(self.values != self._zero()))
+
+    @property
+    def zero_share(self) -> float:
+        """Share of weights that stand for 0, 0 to 1."""
+        return 1 - self.nonzero / self.size
+
+    @property
+    def distinct(self) -> int:
+        """Number of different values in the tensor."""
+        return len(np.unique(self.values))
+
+    @property
+    def distinct_per_channel(self) -> int:
+        """Largest number of different values within one output channel.
+
+        Differs from `distinct` where the converter folded a BatchNormalization into the weights: it scales each
+        channel by itself.
+        """
+        channels = np.moveaxis(self.values, self.channel_axis, 0).reshape(self.values.shape[self.channel_axis], -1)
+        return max(len(np.unique(channel)) for channel in channels)
+
+    @property
+    def entropy_bits(self) -> float:
+        """n * H(values) in bits: what an ideal coder of single values would need."""
+        counts = np.unique(self.values, return_counts=True)[1]
+        shares = counts / counts.sum()
+        return float(-(counts * np.log2(shares)).sum())
+
+    def _zero(self) -> Any:
+        if len(self.zero_points) > 1 and self.values.ndim:
+            shape = [1] * self.values.ndim
+            shape[self.channel_axis] = -1
+            return self.zero_points.reshape(shape)
+        return self.zero_points[0] if len(self.zero_points) else 0
+
+
+def read_weights(tflite: bytes) -> list[WeightTensor]:
+    """Return every weight tensor of the file; shapes, axes and other integer constants are not weights."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+    names = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
+    tensors = []
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is not None and len(data) and _is_weight(names[tensor.type], tensor):
+                tensors.append(_read(tensor, names[tensor.type], np.asarray(data, np.uint8)))
+    return tensors
+
+
+def _is_weight(type_name: str, tensor: Any) -> bool:
+    quantized = tensor.quantization is not None and tensor.quantization.scale is not None
+    if type_name in ("FLOAT32", "FLOAT16"):
+        return True
+    return quantized and (type_name in _DTYPES or type_name == "INT4")
+
+
+def _read(tensor: Any, type_name: str, data: np.ndarray) -> WeightTensor:
+    shape = tuple(tensor.shape) if tensor.shape is not None else ()
+    if type_name == "INT4":
+        values = _unpack_int4(data, int(np.prod(shape)))
+    else:
+        values = data.view(_DTYPES[type_name])
+    quantization = tensor.quantization
+    quantized = quantization is not None and quantization.scale is not None
+    zero_points = quantization.zeroPoint if quantized and quantization.zeroPoint is not None else []
+    return WeightTensor(
+        name=tensor.name.decode(),
+        dtype=type_name.lower(),
+        values=values.reshape(shape),
+        stored_bytes=len(data),
+        zero_points=np.asarray(zero_points, np.int64),
+        channel_axis=_channel_axis(quantization.quantizedDimension if quantized else 0, shape),
+    )
+
+
+def _channel_axis(axis: int, shape: tuple[int, ...]) -> int:
+    if axis == 0 and len(shape) == 4 and shape[0] == 1:
+        return 3  # depthwise kernels are stored (1, h, w, channels)
+    return axis if shape else 0
+
+
+def _unpack_int4(data: np.ndarray, count: int) -> np.ndarray:
+    """Two weights a byte, the low half first, both signed."""
+    halves = np.stack([data & 0x0F, data >> 4], axis=1).reshape(-1)[:count].astype(np.int8)
+    return np.where(halves > 7, halves - 16, halves).astype(np.int8)
+
+
+def of_layer(tensors: list[WeightTensor], layer_name: str, size: int) -> WeightTensor | None:
+    """Return the tensor that holds a Keras layer's weight of `size` elements, or None.
+
+    The converter names a tensor after the graph nodes it came from ("sequential/conv2d/Conv2D;..."); where no
+    name helps, a tensor that is alone in its size is taken.
+    """
+    same_size = [tensor for tensor in tensors if tensor.size == size]
+    pattern = re.compile(rf"(^|[/;])(prune_low_magnitude_|cluster_|quant_)?{re.escape(layer_name)}(/|;|$|\d+$)")
+    named = [tensor for tensor in same_size if pattern.search(tensor.name)]
+    if named:
+        return named[0]
+    return same_size[0] if len(same_size) == 1 else None

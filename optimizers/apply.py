@@ -1,0 +1,108 @@
+"""Carry out a recipe on a model: wrap, fine-tune, strip, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from intake.fit import Fit
+from measure.export import Conversion
+from measure.facts import Fact, WeightOf
+from measure.weights import WeightTensor
+from optimizers.fine_tuning import FineTuning, OnEpoch, TrainingPlan, train
+from optimizers.recipe import Recipe, RecipeStep
+from optimizers.technique import clone_with_weights
+
+
+class TrainingData(Protocol):
+    """What fine-tuning needs of a dataset that was fitted to the model."""
+
+    fit: Fit
+    train_samples: int
+
+    def batches(self, settings: FineTuning) -> Any:
+        """Preprocessed training batches."""
+
+    def validation(self, settings: FineTuning) -> Any:
+        """Preprocessed validation batches, or None."""
+
+    def representative(self, count: int, seed: int) -> np.ndarray:
+        """float32 (count or fewer, *input_shape), preprocessed training samples."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one step promised of which weights, to be verified on the exported file."""
+
+    step: RecipeStep
+    weights: list[WeightOf]
+
+    def verify(self, tensors: list[WeightTensor]) -> list[Fact]:
+        """Return what was asked beside what the file shows."""
+        return self.step.entry.verify(self.step.checked_params, self.weights, tensors)
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """The outcome of a recipe: what to convert, what to save, what was promised."""
+
+    to_convert: Any
+    """tf_keras model for the converter."""
+    plain: Any
+    """tf_keras model of the uploaded architecture with the optimized weights."""
+    conversion: Conversion
+    claims: list[Claim] = field(default_factory=list)
+
+
+OnStep = Callable[[int, int, dict[str, float]], None]
+"""Called with (optimizer step from 1, steps in all, running loss, metric and live figures)."""
+
+
+def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch) -> Optimized:
+    """Return the optimized model; `model` itself is left untouched.
+
+    Args:
+        model: clean functional tf_keras model.
+        recipe: checked recipe; without steps the model comes back as it is.
+        data: the dataset, fitted to this model.
+        on_step: told of every optimizer step.
+        on_epoch: told of every epoch.
+
+    Raises:
+        DoesNotFit: a technique finds nothing to act on, or cannot take this model.
+        TrainingDiverged: the loss is no longer a number.
+    """
+    current = plain = clone_with_weights(model)
+    conversion = Conversion()
+    claims: list[Claim] = []
+    for step in recipe.steps:
+        claims.append(Claim(step, step.entry.weights_of(current, step.checked_params)))
+        if step.settings is not None:
+            current = _fine_tuned(current, step, step.settings, data, on_step, on_epoch)
+            plain = step.entry.plain(current, clone_with_weights(model))
+        conversion = step.entry.conversion(step.checked_params) or conversion
+    return Optimized(current, plain, conversion, claims)
+
+
+def _fine_tuned(
+    model: Any, step: RecipeStep, settings: FineTuning, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch
+) -> Any:
+    entry = step.entry
+    plan = TrainingPlan.of(settings, data.train_samples)
+    representative = data.representative(_samples_to_start_from(step), settings.seed)
+    wrapped = entry.wrap(model, step.checked_params, plan, representative)
+
+    def report(number: int, logs: dict[str, float]) -> None:
+        on_step(number, plan.total_steps, {**logs, **entry.live_metrics(wrapped)})
+
+    batches, validation = data.batches(settings), data.validation(settings)
+    train(wrapped, data.fit, settings, batches, validation, entry.callbacks(), report, on_epoch)
+    return entry.strip(wrapped)
+
+
+def _samples_to_start_from(step: RecipeStep) -> int:
+    conversion = step.entry.conversion(step.checked_params)
+    return max(1, conversion.representative_samples if conversion else 1)

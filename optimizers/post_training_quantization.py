@@ -1,0 +1,96 @@
+"""Post-training quantization: the exported file stores smaller numbers; no training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from intake.errors import InvalidParams
+from measure.export import Conversion
+from measure.facts import Fact, WeightOf, located, not_located
+from measure.weights import WeightTensor
+from optimizers.declaration import Condition, Params, parameter
+from optimizers.technique import Technique
+
+_INT8 = Condition("mode", ("int8",), "only with full int8")
+MIN_QUANTIZED_WEIGHTS = 1024
+"""tf.lite's dynamic-range quantizer leaves tensors with fewer weights in float32."""
+
+
+class PostTrainingParams(Params):
+    """Which numbers the exported file stores."""
+
+    mode: Literal["dynamic_range", "float16", "int8"] = parameter(
+        "dynamic_range",
+        "Mode",
+        "dynamic_range: int8 weights (optimize for size); float16: half the size; int8: weights and arithmetic.",
+    )
+    representative_samples: int = parameter(
+        200, "Representative samples", "Training samples that calibrate the activations.", unit="samples",
+        ge=1, le=10_000, only_if=_INT8,
+    )  # fmt: skip
+    io_dtype: Literal["float32", "int8", "uint8"] = parameter(
+        "float32", "Input and output type", "int8 and uint8 suit microcontrollers without float arithmetic.", only_if=_INT8
+    )
+    seed: int = parameter(0, "Seed", "Chooses the representative samples.", ge=0, le=2**31 - 1, step=1, only_if=_INT8)
+
+
+class PostTrainingQuantization(Technique):
+    """The LiteRT converter's own quantization."""
+
+    name = "post_training_quantization"
+    title = "Post-training quantization"
+    summary = "Stores the trained weights in 8 or 16 bits; takes seconds, needs no training."
+    use_when = "first, always: it is the quickest way to a quarter of the size."
+    avoid_when = "int8 loses more accuracy than you can accept; then train quantization-aware."
+    shrinks = "the raw .tflite, to about a quarter (int8, dynamic range) or half (float16)."
+    source = "Jacob et al. 2018, Quantization and training of neural networks (arXiv 1712.05877)"
+    Params = PostTrainingParams
+    converts = True
+
+    def check(self, params: PostTrainingParams) -> None:
+        """Refuse integer inputs on a file whose arithmetic is not integer."""
+        if params.mode != "int8" and params.io_dtype != "float32":
+            raise InvalidParams(
+                f"`io_dtype` {params.io_dtype} is possible only with mode int8, got mode {params.mode}. "
+                "Choose mode int8, or io_dtype float32."
+            )
+
+    def conversion(self, params: PostTrainingParams) -> Conversion:
+        """The converter's number format."""
+        samples = params.representative_samples if params.mode == "int8" else 0
+        return Conversion(number_format=params.mode, io_dtype=params.io_dtype, representative_samples=samples)
+
+    def weights_of(self, model: Any, params: PostTrainingParams) -> list[WeightOf]:
+        """Every kernel with two or more dimensions that the chosen mode quantizes."""
+        least = MIN_QUANTIZED_WEIGHTS if params.mode == "dynamic_range" else 1
+        return kernels_of(model, least)
+
+    def verify(self, params: PostTrainingParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
+        """The dtype of each kernel."""
+        return verify_dtype("float16" if params.mode == "float16" else "int8", weights, tensors)
+
+
+_QUANTIZABLE = ("kernel", "depthwise_kernel", "pointwise_kernel", "embeddings", "recurrent_kernel")
+
+
+def kernels_of(model: Any, least_size: int) -> list[WeightOf]:
+    """Return the kernels of a model that have at least `least_size` elements."""
+    found = []
+    for layer in model.layers:
+        for weight in layer.weights:
+            name, size = str(weight.name).split(":")[0].split("/")[-1], int(weight.shape.num_elements())
+            if name in _QUANTIZABLE and size >= least_size:
+                found.append(WeightOf(layer=layer.name, weight=name, size=size))
+    return found
+
+
+def verify_dtype(dtype: str, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
+    """Return one fact for each kernel: is it stored in `dtype`?"""
+    facts = []
+    for weight, tensor in located(tensors, weights):
+        if tensor is None:
+            facts.append(not_located("dtype", weight, dtype))
+        else:
+            met = tensor.dtype == dtype
+            facts.append(Fact(claim="dtype", layer=weight.layer, asked=dtype, measured=tensor.dtype, met=met))
+    return facts

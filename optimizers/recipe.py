@@ -1,0 +1,142 @@
+"""A recipe: which techniques, in which order, with which parameters. Frozen data, YAML in and out."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from intake.errors import InvalidParams
+from optimizers import technique
+from optimizers.declaration import Params
+from optimizers.fine_tuning import FineTuning
+from optimizers.technique import Technique
+
+
+class RecipeStep(BaseModel):
+    """One technique with its parameters and, where it trains, its fine-tuning settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    technique: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    fine_tuning: dict[str, Any] | None = None
+
+    @classmethod
+    def checked(cls, technique_name: str, params: dict[str, Any], fine_tuning: dict[str, Any] | None = None) -> Self:
+        """Return a step with every default filled in; raises InvalidParams with all problems at once."""
+        entry = technique(technique_name)
+        problems: list[str] = []
+        filled: dict[str, Any] = {}
+        settings: dict[str, Any] | None = None
+        try:
+            checked = entry.Params.checked(params)
+            entry.check(checked)
+            filled = checked.model_dump()
+        except InvalidParams as error:
+            problems += error.problems
+        try:
+            settings = _settings(entry, fine_tuning)
+        except InvalidParams as error:
+            problems += error.problems
+        if problems:
+            raise InvalidParams(problems)
+        return cls(technique=technique_name, params=filled, fine_tuning=settings)
+
+    @property
+    def entry(self) -> Technique:
+        """The technique."""
+        return technique(self.technique)
+
+    @property
+    def checked_params(self) -> Params:
+        """The parameters as the technique's own declaration."""
+        return self.entry.Params.checked(self.params)
+
+    @property
+    def settings(self) -> FineTuning | None:
+        """The fine-tuning settings; None where the technique does not train."""
+        return None if self.fine_tuning is None else FineTuning.checked(self.fine_tuning)
+
+
+def _settings(entry: Technique, given: dict[str, Any] | None) -> dict[str, Any] | None:
+    if entry.fine_tuning is None:
+        if given:
+            raise InvalidParams(f"{entry.title} does not train; leave out: {', '.join(given)}.")
+        return None
+    return FineTuning.checked({**entry.fine_tuning.model_dump(), **(given or {})}).model_dump()
+
+
+class Recipe(BaseModel):
+    """An ordered list of steps. Empty: the model as it is, exported in float32 (the baseline)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: tuple[RecipeStep, ...] = ()
+
+    @classmethod
+    def checked(cls, steps: list[RecipeStep]) -> Self:
+        """Return the recipe with defaults filled in; raises InvalidParams with all problems at once."""
+        problems: list[str] = []
+        filled = []
+        for step in steps:
+            try:
+                filled.append(RecipeStep.checked(step.technique, step.params, step.fine_tuning))
+            except InvalidParams as error:
+                problems += error.problems
+        problems += _order_problems([step.technique for step in filled])
+        if problems:
+            raise InvalidParams(problems)
+        return cls(steps=tuple(filled))
+
+    @classmethod
+    def single(
+        cls, technique_name: str, params: dict[str, Any] | None = None, fine_tuning: dict[str, Any] | None = None
+    ) -> Self:
+        """Return the recipe of one technique."""
+        return cls.checked([RecipeStep(technique=technique_name, params=params or {}, fine_tuning=fine_tuning)])
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """Read a recipe file; raises InvalidParams where it is not one."""
+        try:
+            read = cls.model_validate(yaml.safe_load(text) or {})
+        except (yaml.YAMLError, ValidationError) as error:
+            raise InvalidParams(f"This is not a recipe file: {_reason(error)}") from None
+        if not read.steps:
+            raise InvalidParams("The recipe has no steps: give at least one, like `steps: [{technique: pruning}]`.")
+        return cls.checked(list(read.steps))
+
+    def to_yaml(self) -> str:
+        """Return the recipe as a file that `from_yaml` and the command line read."""
+        return str(yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False))
+
+    @property
+    def title(self) -> str:
+        """For people: "Pruning + Post-training quantization"; "Baseline" without steps."""
+        return " + ".join(step.entry.title for step in self.steps) or "Baseline"
+
+
+def _order_problems(names: list[str]) -> list[str]:
+    """What no order of techniques can do yet: train twice, or decide the number format twice."""
+    entries = [technique(name) for name in names]
+    problems = []
+    training = [entry.title for entry in entries if entry.fine_tuning is not None]
+    if len(training) > 1:
+        problems.append(
+            f"A recipe can fine-tune once, got {' and '.join(training)}: the second would undo what the first won. "
+            "Keep one of them; post-training quantization can follow pruning and clustering."
+        )
+    converting = [entry.title for entry in entries if entry.converts]
+    if len(converting) > 1:
+        problems.append(f"Only one technique can decide the number format of the file, got {' and '.join(converting)}.")
+    if any(entry.converts for entry in entries[:-1]):
+        problems.append(f"{converting[0]} must be the last step: it decides how the file is written.")
+    return problems
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+    return " ".join(str(error).split())

@@ -1,0 +1,113 @@
+"""What a technique promises. The contract tests in tests/test_techniques.py hold every entry of the registry to it."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any, ClassVar
+
+import numpy as np
+
+from intake.errors import DoesNotFit
+from intake.keras_env import keras2
+from measure.export import Conversion
+from measure.facts import Fact, WeightOf
+from measure.weights import WeightTensor
+from optimizers.declaration import Params
+from optimizers.fine_tuning import FineTuning, TrainingPlan
+
+
+class Technique(ABC):
+    """One compression method: its declaration, what it does to a model, what it claims of the exported file.
+
+    Subclass, set the class variables, override what differs. `params` handed to the methods is always an
+    instance of the subclass's own `Params`.
+    """
+
+    name: ClassVar[str]
+    """Word of recipes and of the command line: "pruning"."""
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    """One sentence on the form."""
+    use_when: ClassVar[str]
+    avoid_when: ClassVar[str]
+    shrinks: ClassVar[str]
+    """Which size goes down, and which does not."""
+    source: ClassVar[str]
+    """The paper, or the guide, that the method comes from."""
+    Params: ClassVar[type[Params]]
+    fine_tuning: ClassVar[FineTuning | None] = None
+    """Default settings where the technique trains; None where it does not."""
+    converts: ClassVar[bool] = False
+    """True where it decides the number format of the exported file."""
+
+    def check(self, params: Any) -> None:
+        """Raise InvalidParams where declared values contradict each other. Each alone was checked before."""
+
+    def wrap(self, model: Any, params: Any, plan: TrainingPlan, representative: np.ndarray) -> Any:
+        """Return the model to fine-tune.
+
+        Args:
+            model: a fresh functional tf_keras model that this call may change.
+            params: the technique's own.
+            plan: optimizer steps that follow.
+            representative: float32 (n, *input_shape) preprocessed training samples.
+        """
+        return model
+
+    def callbacks(self) -> list[Any]:
+        """Return the Keras callbacks that the wrapped model needs while it trains."""
+        return []
+
+    def live_metrics(self, model: Any) -> dict[str, float]:
+        """Return figures of the wrapped model worth a live curve ("sparsity"); called about twice a second."""
+        return {}
+
+    def strip(self, model: Any) -> Any:
+        """Return the trained model without wrappers, ready for conversion."""
+        return model
+
+    def plain(self, trained: Any, clean: Any) -> Any:
+        """Return a model of the uploaded architecture with the optimized weights.
+
+        Args:
+            trained: what `strip` returned.
+            clean: a fresh model of the uploaded architecture, which this call may change.
+        """
+        return trained
+
+    def conversion(self, params: Any) -> Conversion | None:
+        """Return how the file must be exported, or None where any format will do."""
+        return None
+
+    def weights_of(self, model: Any, params: Any) -> list[WeightOf]:
+        """Return the weights of the clean model that the technique will act on."""
+        return []
+
+    def verify(self, params: Any, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
+        """Return what was asked beside what the exported file shows, one fact for each weight acted on."""
+        return []
+
+
+def clone_with_weights(model: Any, wrap_layer: Any = None) -> Any:
+    """Return a copy that shares nothing with `model`.
+
+    `prune_low_magnitude` zeroes, and `cluster_weights` corrupts, the very layers they are handed, so every job
+    starts from a copy.
+
+    Args:
+        model: functional or Sequential tf_keras model.
+        wrap_layer: layer -> layer, applied to each layer of the copy; None leaves them.
+    """
+    models = keras2().models
+    copy = models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy if wrap_layer is None else models.clone_model(copy, clone_function=wrap_layer)
+
+
+def require_weights(title: str, weights: list[WeightOf]) -> None:
+    """Raise DoesNotFit where a technique finds nothing to act on."""
+    if not weights:
+        raise DoesNotFit(
+            f"{title} found no layer in this model that it can act on. It acts on dense, convolutional, embedding "
+            "and recurrent kernels; choose post-training quantization instead."
+        )
