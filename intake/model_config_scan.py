@@ -83,6 +83,8 @@ def _findings(node: object, layer: str, depth: int) -> Iterator[_Finding]:
     elif isinstance(node, dict):
         layer = _layer_name(node, layer)
         yield from _own_findings(node, layer)
+        if node.get("class_name") in CODE_CLASSES:
+            return  # refused as a whole
         for key, value in node.items():
             if key != "compile_config":  # never used: it is taken out before the file is opened
                 yield from _findings(value, layer, depth + 1)

@@ -62,7 +62,9 @@ def _with_dynamic_batch(model: Any) -> Any:
 def _with_batch_of_one(model: Any) -> Any:
     """Recurrent layers convert only where the batch size is known (tensorflow#40083)."""
     tf = tensorflow()
-    signature = [tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, tensor.name.split(":")[0]) for tensor in model.inputs]
+    signature = [
+        tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, tensor.name.split(":")[0]) for tensor in model.inputs
+    ]
 
     def serve(*inputs: Any) -> Any:
         return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-_DTYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "UINT8": np.uint8, "INT16": np.int16, "INT32": np.int32}
+_DTYPES = {
+    "FLOAT32": np.float32,
+    "FLOAT16": np.float16,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+}
 
 
 @dataclass(frozen=True)
@@ -97,10 +104,7 @@ def _is_weight(type_name: str, tensor: Any) -> bool:
 
 def _read(tensor: Any, type_name: str, data: np.ndarray) -> WeightTensor:
     shape = tuple(tensor.shape) if tensor.shape is not None else ()
-    if type_name == "INT4":
-        values = _unpack_int4(data, int(np.prod(shape)))
-    else:
-        values = data.view(_DTYPES[type_name])
+    values = _unpack_int4(data, int(np.prod(shape))) if type_name == "INT4" else data.view(_DTYPES[type_name])
     quantization = tensor.quantization
     quantized = quantization is not None and quantization.scale is not None
     zero_points = quantization.zeroPoint if quantized and quantization.zeroPoint is not None else []

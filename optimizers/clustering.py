@@ -21,7 +21,9 @@ class ClusteringParams(Params):
         16, "Number of clusters", "Different values each kernel keeps; fewer is smaller.", unit="values", ge=2, le=256
     )
     cluster_centroids_init: Literal["LINEAR", "RANDOM", "DENSITY_BASED", "KMEANS_PLUS_PLUS"] = parameter(
-        "LINEAR", "Centroid initialization", "Where the values start; LINEAR spaces them evenly and keeps large weights."
+        "LINEAR",
+        "Centroid initialization",
+        "Where the values start; LINEAR spaces them evenly and keeps large weights.",
     )
 
 
@@ -33,7 +35,9 @@ class Clustering(Technique):
     summary = "Lets each kernel keep only N different values, which then compress well."
     use_when = "the file travels compressed and accuracy matters more than with pruning."
     avoid_when = "the raw file must shrink and nothing compresses it; very small kernels gain nothing."
-    shrinks = "the compressed file; the raw .tflite stays as large as it was, because each weight is still stored in full."
+    shrinks = (
+        "the compressed file; the raw .tflite stays as large as it was, because each weight is still stored in full."
+    )
     source = "Han, Mao and Dally 2016, Deep Compression (arXiv 1510.00149)"
     Params = ClusteringParams
     fine_tuning = FineTuning(epochs=1, learning_rate=1e-5)
@@ -49,6 +53,7 @@ class Clustering(Technique):
         def wrap_layer(layer: Any) -> Any:
             if layer.name not in names:
                 return layer
+            layer.trainable = True  # a frozen layer has no trainable weights, which is where TFMOT looks for the kernel
             return clustering.cluster_weights(
                 layer, number_of_clusters=params.number_of_clusters, cluster_centroids_init=init
             )
@@ -89,7 +94,7 @@ def _clusterable(layer: Any) -> list[tuple[str, Any]]:
     from tensorflow_model_optimization.python.core.clustering.keras import clustering_registry
 
     registry = clustering_registry.ClusteringRegistry
-    if isinstance(layer, keras2().Model) or not layer.trainable_weights or not registry.supports(layer):
+    if isinstance(layer, keras2().Model) or not layer.weights or not registry.supports(layer):
         return []
     registry.make_clusterable(layer)
     return list(layer.get_clusterable_weights())

@@ -1,7 +1,7 @@
 """A parameter is declared once, as a pydantic field; the form, the CLI, the checks and the docs read it here.
 
-    class PruningParams(Params):
-        final_sparsity: float = parameter(0.8, "Final sparsity", "Share of weights at zero.", ge=0.05, le=0.95)
+class PruningParams(Params):
+    final_sparsity: float = parameter(0.8, "Final sparsity", "Share of weights at zero.", ge=0.05, le=0.95)
 """
 
 from __future__ import annotations
@@ -154,7 +154,12 @@ def _spec(name: str, field: Any) -> ParameterSpec:
     kind, choices = _kind(field.annotation)
     bounds: dict[str, Any] = {}
     for rule in field.metadata:
-        for key, low_high, is_open in (("ge", "low", False), ("gt", "low", True), ("le", "high", False), ("lt", "high", True)):
+        for key, low_high, is_open in (
+            ("ge", "low", False),
+            ("gt", "low", True),
+            ("le", "high", False),
+            ("lt", "high", True),
+        ):
             if (value := getattr(rule, key, None)) is not None:
                 bounds[low_high] = value
                 bounds[f"{low_high}_open"] = is_open
@@ -168,7 +173,9 @@ def _spec(name: str, field: Any) -> ParameterSpec:
         step=extra.get("step"),
         unit=extra.get("unit", ""),
         choices=choices,
-        only_if=Condition(condition["parameter"], tuple(condition["values"]), condition["reason"]) if condition else None,
+        only_if=Condition(condition["parameter"], tuple(condition["values"]), condition["reason"])
+        if condition
+        else None,
         advanced=extra.get("advanced", False),
         **bounds,
     )

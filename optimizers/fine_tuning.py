@@ -24,6 +24,11 @@ class FineTuning(Params):
     learning_rate: float = parameter(
         1e-3, "Learning rate", "Step size of the optimizer; lower keeps closer to the trained weights.", gt=0, le=1
     )
+    learning_rate_schedule: Literal["constant", "cosine"] = parameter(
+        "constant",
+        "Learning-rate schedule",
+        "cosine lowers the rate to zero by the end (arXiv 1608.03983), which settles the weights; constant keeps it.",
+    )
     loss: Literal[
         "auto",
         "sparse_categorical_crossentropy",
@@ -63,11 +68,16 @@ class TrainingDiverged(UserError):
     """The loss became NaN or infinite: the settings, not the program, must change."""
 
 
-def compile_for(model: Any, fit: Fit, settings: FineTuning) -> None:
+def compile_for(model: Any, fit: Fit, settings: FineTuning, total_steps: int) -> None:
     """Compile a tf_keras model with the project's loss (or the one chosen) and its metric."""
-    keras = keras2()
-    optimizer = keras.optimizers.get({"class_name": settings.optimizer, "config": {"learning_rate": settings.learning_rate}})
-    model.compile(optimizer=optimizer, loss=_loss(fit, settings), metrics=[_metric(fit, settings)])
+    optimizers = keras2().optimizers
+    rate: Any = settings.learning_rate
+    if settings.learning_rate_schedule == "cosine":
+        rate = optimizers.schedules.CosineDecay(settings.learning_rate, total_steps)
+    kinds = {"adam": optimizers.Adam, "sgd": optimizers.SGD, "rmsprop": optimizers.RMSprop}
+    model.compile(
+        optimizer=kinds[settings.optimizer](rate), loss=_loss(fit, settings), metrics=[_metric(fit, settings)]
+    )
 
 
 def loss_name(fit: Fit, settings: FineTuning) -> str:
@@ -90,7 +100,9 @@ def _loss(fit: Fit, settings: FineTuning) -> Any:
 def _metric(fit: Fit, settings: FineTuning) -> Any:
     metrics = keras2().metrics
     if fit.metric_name != "accuracy":
-        return {"mae": metrics.MeanAbsoluteError, "mse": metrics.MeanSquaredError}[fit.metric_name](name=fit.metric_name)
+        return {"mae": metrics.MeanAbsoluteError, "mse": metrics.MeanSquaredError}[fit.metric_name](
+            name=fit.metric_name
+        )
     if fit.task == "classification":
         sparse = loss_name(fit, settings) == "sparse_categorical_crossentropy"
         kind = metrics.SparseCategoricalAccuracy if sparse else metrics.CategoricalAccuracy
@@ -124,7 +136,7 @@ def train(
         TrainingDiverged: the loss is no longer a number.
     """
     tensorflow().keras.utils.set_random_seed(settings.seed)
-    compile_for(model, fit, settings)
+    compile_for(model, fit, settings, settings.epochs * max(1, len(batches)))
     reporting = _reporting(on_step, on_epoch, settings)
     model.fit(
         batches,

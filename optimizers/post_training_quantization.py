@@ -29,7 +29,10 @@ class PostTrainingParams(Params):
         ge=1, le=10_000, only_if=_INT8,
     )  # fmt: skip
     io_dtype: Literal["float32", "int8", "uint8"] = parameter(
-        "float32", "Input and output type", "int8 and uint8 suit microcontrollers without float arithmetic.", only_if=_INT8
+        "float32",
+        "Input and output type",
+        "int8 and uint8 suit microcontrollers without float arithmetic.",
+        only_if=_INT8,
     )
     seed: int = parameter(0, "Seed", "Chooses the representative samples.", ge=0, le=2**31 - 1, step=1, only_if=_INT8)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from intake.errors import InvalidParams
-from intake.keras_env import keras2, tfmot
+from intake.keras_env import keras2, tensorflow, tfmot
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.declaration import Condition, Params, parameter
@@ -23,21 +23,33 @@ class PruningParams(Params):
     """How many weights become zero, and when."""
 
     schedule: Literal["PolynomialDecay", "ConstantSparsity"] = parameter(
-        "PolynomialDecay", "Schedule", "PolynomialDecay raises the sparsity step by step; ConstantSparsity prunes at once."
+        "PolynomialDecay",
+        "Schedule",
+        "PolynomialDecay raises the sparsity step by step; ConstantSparsity prunes at once.",
     )
     initial_sparsity: float = parameter(
-        0.50, "Initial sparsity", "Share of weights at zero when pruning begins.", ge=0, lt=1, step=0.05, only_if=_POLYNOMIAL
+        0.50,
+        "Initial sparsity",
+        "Share of weights at zero when pruning begins.",
+        ge=0,
+        lt=1,
+        step=0.05,
+        only_if=_POLYNOMIAL,
     )
     final_sparsity: float = parameter(
         0.80, "Final sparsity", "Share of weights at zero when pruning ends; higher is smaller.",
         gt=0, lt=1, step=0.05, only_if=_POLYNOMIAL,
     )  # fmt: skip
     target_sparsity: float = parameter(
-        0.80, "Target sparsity", "Share of weights at zero; higher is smaller.", gt=0, lt=1, step=0.05, only_if=_CONSTANT
+        0.80,
+        "Target sparsity",
+        "Share of weights at zero; higher is smaller.",
+        gt=0,
+        lt=1,
+        step=0.05,
+        only_if=_CONSTANT,
     )
-    begin: float = parameter(
-        0.0, "Begin", "Pruning begins after this share of the fine-tuning.", ge=0, lt=1, step=0.05
-    )
+    begin: float = parameter(0.0, "Begin", "Pruning begins after this share of the fine-tuning.", ge=0, lt=1, step=0.05)
     end: float = parameter(
         0.75, "End", "The final sparsity is reached after this share of the fine-tuning; the rest recovers accuracy.",
         gt=0, le=1, step=0.05, only_if=_POLYNOMIAL,
@@ -49,6 +61,11 @@ class PruningParams(Params):
     frequency: int = parameter(
         100, "Frequency", "Steps between two prunings; shortened where the fine-tuning is short.", unit="steps",
         ge=1, le=100_000, advanced=True,
+    )  # fmt: skip
+
+    smallest_kernel: int = parameter(
+        256, "Smallest kernel", "Kernels with fewer weights stay dense: they weigh nothing and cost the most accuracy.",
+        unit="weights", ge=2, le=10_000_000, advanced=True,
     )  # fmt: skip
 
     @property
@@ -88,9 +105,11 @@ class Pruning(Technique):
     name = "pruning"
     title = "Pruning"
     summary = "Sets the smallest weights to zero, more and more of them while the model fine-tunes."
-    use_when = "the file travels compressed (an app store, a firmware image, gzip over HTTP) and you have training data."
+    use_when = (
+        "the file travels compressed (an app store, a firmware image, gzip over HTTP) and you have training data."
+    )
     avoid_when = "the raw file must shrink and nothing compresses it, or there is no training data."
-    shrinks = "the compressed file; the raw .tflite stays as large as it was, because a zero takes as many bytes as any weight."
+    shrinks = "the compressed file; the raw .tflite stays as large as it was: a zero takes as many bytes as any weight."
     source = "Zhu and Gupta 2017, To prune, or not to prune (arXiv 1710.01878)"
     Params = PruningParams
     fine_tuning = FineTuning()
@@ -128,22 +147,24 @@ class Pruning(Technique):
 
     def live_metrics(self, model: Any) -> dict[str, float]:
         """Share of zeros over all pruned kernels."""
-        masks = [mask.numpy() for layer in model.layers for _, mask, _ in getattr(layer, "pruning_vars", [])]
-        size = sum(mask.size for mask in masks)
-        return {"sparsity": 1 - sum(float(mask.sum()) for mask in masks) / size} if size else {}
+        masks = [mask for layer in model.layers for _, mask, _ in getattr(layer, "pruning_vars", [])]
+        size = sum(int(mask.shape.num_elements()) for mask in masks)
+        kept = sum(float(tensorflow().reduce_sum(mask)) for mask in masks)
+        return {"sparsity": 1 - kept / size} if size else {}
 
     def strip(self, model: Any) -> Any:
         """Take the wrappers off; the zeros stay."""
         return tfmot().sparsity.keras.strip_pruning(model)
 
     def weights_of(self, model: Any, params: PruningParams) -> list[WeightOf]:
-        """Every kernel that TFMOT's registry prunes; kernels of one element cannot be pruned."""
-        return [
+        """Every kernel that TFMOT's registry prunes; small ones only where the model has no larger."""
+        found = [
             WeightOf(layer=layer.name, weight=_weight_name(weight), size=int(np.prod(weight.shape)))
             for layer in model.layers
             for weight in _prunable(layer)
-            if int(np.prod(weight.shape)) > 1
         ]
+        large = {weight.layer for weight in found if weight.size >= params.smallest_kernel}
+        return [weight for weight in found if weight.layer in large or (not large and weight.size > 1)]
 
     def verify(self, params: PruningParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The share of zeros of each pruned kernel, to within the one weight that rounding can cost."""
@@ -178,7 +199,7 @@ def _prunable(layer: Any) -> list[Any]:
     from tensorflow_model_optimization.python.core.sparsity.keras import prune_registry
 
     registry = prune_registry.PruneRegistry
-    if isinstance(layer, keras2().Model) or not layer.trainable or not registry.supports(layer):
+    if isinstance(layer, keras2().Model) or not registry.supports(layer):
         return []
     registry.make_prunable(layer)
     return list(layer.get_prunable_weights())

@@ -22,7 +22,12 @@ class QuantizationAwareParams(Params):
     """8-bit quantization; ranges start from representative samples."""
 
     representative_samples: int = parameter(
-        200, "Representative samples", "Training samples on which the value ranges start.", unit="samples", ge=1, le=10_000
+        200,
+        "Representative samples",
+        "Training samples on which the value ranges start.",
+        unit="samples",
+        ge=1,
+        le=10_000,
     )
 
 
@@ -103,7 +108,7 @@ def can_emulate(layer: Any) -> bool:
         return _follows_a_lone_convolution(layer)
     if not registry.Default8BitQuantizeRegistry().supports(layer) or isinstance(layer, layers.RNN):
         return False
-    return _activation_name(layer) in _ACTIVATIONS or isinstance(layer, layers.Activation) and _relu6(layer)
+    return _activation_name(layer) in _ACTIVATIONS or (isinstance(layer, layers.Activation) and _relu6(layer))
 
 
 def _activation_name(layer: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from optimizers.declaration import Params
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 
 
-class Technique(ABC):
+class Technique:
     """One compression method: its declaration, what it does to a model, what it claims of the exported file.
 
     Subclass, set the class variables, override what differs. `params` handed to the methods is always an

@@ -1,0 +1,222 @@
+"""The same jobs without a browser: `python cli.py inspect …` and `python cli.py run …`.
+
+Exit status: 0 finished, 1 the run failed, 2 the user's mistake (a sentence on stderr).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from intake.dataset_info import DatasetOptions
+from intake.errors import InvalidParams, UserError
+from intake.fit import FitOverrides, Loss, ScaleMode, Task
+from optimizers import TECHNIQUES, technique
+from optimizers.declaration import ParameterSpec, Params, specs
+from optimizers.fine_tuning import FineTuning
+from optimizers.recipe import Recipe
+from runs.records import Result, RunRecord
+from runs.service import Prepared, Service
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    given = _parser().parse_args(arguments)
+    service = Service()
+    try:
+        return int(given.command(service, given))
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 1
+    finally:
+        service.stop()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cli.py", description="Make Keras models smaller and see what it costs.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    inspect = commands.add_parser("inspect", help="show how a model and a dataset are understood and fit together")
+    run = commands.add_parser("run", help="carry out a technique or a recipe and measure the result")
+    for command in (inspect, run):
+        _add_inputs(command)
+    inspect.set_defaults(command=_inspect)
+    run.set_defaults(command=_run)
+    how = run.add_mutually_exclusive_group(required=True)
+    how.add_argument("--technique", choices=[entry.name for entry in TECHNIQUES], help="what to apply")
+    how.add_argument("--recipe", type=Path, metavar="FILE", help="recipe.yaml of an earlier run")
+    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any parameter listed below")
+    run.add_argument("--project", default="", metavar="NAME", help="name of the project in the dashboard")
+    run.add_argument("--name", default="", help="name of the run")
+    run.add_argument("--out", type=Path, metavar="DIR", help="copy the artefacts into this folder")
+    _add_parameters(run)
+    return parser
+
+
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", type=Path, required=True, help="Keras model: .h5, .hdf5 or .keras")
+    command.add_argument("--dataset", type=Path, required=True, help=".npz, .csv, .parquet, or .zip of class folders")
+    command.add_argument("--label", metavar="COL", help="column to predict, for tables")
+    command.add_argument("--task", choices=get_args(Task), help="default: read from the model and the labels")
+    command.add_argument("--scale", choices=get_args(ScaleMode), help="default: the best of the plausible ones")
+    command.add_argument("--project-loss", choices=get_args(Loss), help="default: read from the model and the labels")
+    command.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def _add_parameters(command: argparse.ArgumentParser) -> None:
+    """One flag for each declared parameter; a name that two techniques share is one flag."""
+    seen: set[str] = set()
+    groups: list[tuple[str, type[Params]]] = [("fine-tuning", FineTuning)]
+    groups += [(entry.name, entry.Params) for entry in TECHNIQUES]
+    for title, declaration in groups:
+        group = command.add_argument_group(title)
+        for spec in specs(declaration):
+            if spec.name not in seen:
+                seen.add(spec.name)
+                flag = "--" + spec.name.replace("_", "-")
+                group.add_argument(flag, dest=f"param_{spec.name}", metavar="VALUE", help=_flag_help(spec))
+
+
+def _flag_help(spec: ParameterSpec) -> str:
+    """argparse formats help with %, so a literal one is doubled."""
+    return f"{spec.help} Default {spec.default}; {spec.range_text() or 'any'}.".replace("%", "%%")
+
+
+def _inspect(service: Service, given: argparse.Namespace) -> int:
+    prepared = _prepared(service, given)
+    model_info, dataset_info, report = prepared.model_info, prepared.dataset_info, prepared.report
+    described = {
+        "model": model_info.model_dump(mode="json"),
+        "dataset": dataset_info.model_dump(mode="json"),
+        "match": report.model_dump(mode="json"),
+    }
+    if given.json:
+        print(json.dumps(described))
+        return 0
+    print(f"Model     {model_info.file_name}: {model_info.saved_by}, {model_info.parameters:,} parameters")
+    print(f"          input {model_info.input_shapes[0]}, output {model_info.output_shapes[0]}")
+    print(f"Dataset   {dataset_info.file_name}: {dataset_info.kind}, {dataset_info.split}")
+    print(f"Task      {report.fit.task}, loss {report.fit.loss}")
+    for candidate in report.candidates:
+        mark = "→" if candidate.chosen else " "
+        print(
+            f"  {mark} scale {candidate.scale}, classes {candidate.class_order}: {candidate.metric_name} {candidate.metric:.4f}"
+        )
+    for note in (*model_info.notes, *dataset_info.notes, *report.notes):
+        print(f"Note      {note}")
+    return 0
+
+
+def _prepared(service: Service, given: argparse.Namespace) -> Prepared:
+    for path in (given.model, given.dataset):
+        if not path.is_file():
+            raise UserError(f"There is no file {path}. Check the path.")
+    options = DatasetOptions(label_column=given.label)
+    overrides = FitOverrides(task=given.task, scale=given.scale, loss=given.project_loss)
+    _say("Opening model and dataset …")
+    return service.prepare(given.model, given.dataset, options, overrides)
+
+
+def _run(service: Service, given: argparse.Namespace) -> int:
+    recipe = _recipe(given)
+    prepared = _prepared(service, given)
+    project = service.project_of(given.project or f"{given.model.stem} on {given.dataset.stem}", prepared)
+    _say(f"Measuring the baseline of project {project.name} …")
+    baseline = service.wait(service.baseline(project.project_id).run_id)
+    _say(f"Running {recipe.title} …")
+    run = service.wait(service.submit(project.project_id, recipe, given.name).run_id)
+    report = service.report(run.run_id)
+    outcome = {
+        "run_id": run.run_id,
+        "project_id": project.project_id,
+        "name": run.name,
+        "status": run.state,
+        "error": run.error,
+        "recipe": recipe.model_dump(mode="json"),
+        "baseline": _figures(baseline.result),
+        "result": _figures(run.result),
+        "verified": [fact.model_dump() for fact in report.facts] if report else [],
+        "artifacts": _artifacts(service, run, given.out),
+    }
+    print(json.dumps(outcome)) if given.json else _print_outcome(outcome)
+    if run.error:
+        _say(run.error)
+    return 0 if run.state == "finished" else 1
+
+
+def _recipe(given: argparse.Namespace) -> Recipe:
+    values = {name[6:]: text for name, text in vars(given).items() if name.startswith("param_") and text is not None}
+    for pair in given.set:
+        name, separator, text = pair.partition("=")
+        if not separator:
+            raise InvalidParams(f"--set takes NAME=VALUE, like final_sparsity=0.8, got {pair!r}.")
+        values[name.strip()] = text.strip()
+    if given.recipe:
+        return _recipe_file(given.recipe, values)
+    entry = technique(given.technique)
+    own = {spec.name for spec in specs(entry.Params)}
+    common = {spec.name for spec in specs(FineTuning)} - own
+    params = entry.Params.from_text({name: text for name, text in values.items() if name not in common})
+    settings = FineTuning.from_text({name: text for name, text in values.items() if name in common})
+    return Recipe.single(entry.name, params, settings)
+
+
+def _recipe_file(path: Path, values: dict[str, str]) -> Recipe:
+    """A recipe file, with the fine-tuning settings of the command line laid over its own."""
+    try:
+        recipe = Recipe.from_yaml(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The recipe {path} cannot be read: {error}.") from None
+    unknown = sorted(set(values) - {spec.name for spec in specs(FineTuning)})
+    if unknown:
+        raise InvalidParams(
+            f"With --recipe only fine-tuning settings can be changed; edit the file for: {', '.join(unknown)}."
+        )
+    settings = FineTuning.from_text(values)
+    steps = [
+        step.model_copy(update={"fine_tuning": {**step.fine_tuning, **settings}}) if step.fine_tuning else step
+        for step in recipe.steps
+    ]
+    return Recipe.checked(steps)
+
+
+def _figures(result: Result | None) -> dict[str, Any] | None:
+    return result.model_dump(mode="json") if result else None
+
+
+def _artifacts(service: Service, run: RunRecord, out: Path | None) -> dict[str, str]:
+    """Name -> path of each file that the run left, copied to `out` where one was given."""
+    found = {artifact.name: artifact.path for artifact in service.artifacts(run.run_id)}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        found = {name: Path(shutil.copy2(path, out / Path(name).name)) for name, path in found.items()}
+    return {name: str(path.resolve()) for name, path in found.items()}
+
+
+def _print_outcome(outcome: dict[str, Any]) -> None:
+    print(f"{outcome['name']}: {outcome['status']} (run {outcome['run_id']})")
+    for title in ("baseline", "result"):
+        if figures := outcome[title]:
+            print(
+                f"  {title:9} {figures['metric_name']} {figures['metric']:.4f}  .tflite {figures['tflite_bytes']:,} B  "
+                f"gzip {figures['gzip_bytes']:,} B  {figures['latency_ms']:.2f} ms"
+            )
+    for fact in outcome["verified"]:
+        mark = "met   " if fact["met"] else "MISSED"
+        print(f"  {mark} {fact['layer']}: asked {fact['asked']}, found {fact['measured']}")
+    for path in outcome["artifacts"].values():
+        print(f"  {path}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Write a copy of an uploaded model that the Keras of today opens, with the same weights.
+
+Mended on the way, each with a note for the user: a fixed batch size, stateful recurrent layers, half or double
+precision, training settings, and the weight groups that Keras 2.13-2.15 named differently.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from intake.model_classes import ACTIVATIONS
+from intake.model_scan import ScannedModel
+
+_CUDNN_TWINS = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
+_WIDTH_CHANGES = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class CleanCopy:
+    """A file that Keras opens without running code and without training settings."""
+
+    path: Path
+    notes: tuple[str, ...]
+    """What was changed, in sentences."""
+
+
+def write_clean_copy(scanned: ScannedModel, folder: Path) -> CleanCopy:
+    """Write the cleaned model into `folder` as model.h5 or model.keras and say what was changed.
+
+    Raises whatever h5py or zipfile raise where the file is damaged.
+    """
+    cleaner = _ConfigCleaner()
+    config = cleaner.clean(scanned.config)
+    if scanned.is_zip:
+        path = folder / "model.keras"
+        _write_zip(scanned, config, path)
+    else:
+        path = folder / "model.h5"
+        _write_hdf5(scanned, config, path)
+    return CleanCopy(path, tuple(cleaner.notes))
+
+
+@dataclass
+class _ConfigCleaner:
+    notes: dict[str, None] = field(default_factory=dict)
+    """An ordered set."""
+
+    def clean(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self.clean(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if node.get("class_name") == "function" and node.get("config") in ACTIVATIONS:
+            return node["config"]
+        cleaned = {key: self._entry(key, value) for key, value in node.items() if key != "compile_config"}
+        return self._without_cudnn(cleaned)
+
+    def _entry(self, key: str, value: Any) -> Any:
+        if key in ("batch_input_shape", "batch_shape", "build_input_shape"):
+            return self._free_batch(value)
+        if key == "build_config" and isinstance(value, dict) and "input_shape" in value:
+            return {**value, "input_shape": self._free_batch(value["input_shape"], tell=False)}
+        if key == "stateful" and value is True:
+            self._note("Recurrent layers that keep their state between batches (stateful) start fresh in each batch.")
+            return False
+        if key == "dtype":
+            return self._float32(value)
+        return self.clean(value)
+
+    def _free_batch(self, shape: Any, tell: bool = True) -> Any:
+        if not isinstance(shape, list) or not shape:
+            return shape
+        if any(isinstance(item, list) for item in shape):
+            return [self._free_batch(item, tell) for item in shape]
+        if isinstance(shape[0], int) and tell:
+            self._note(f"The fixed batch size of {shape[0]} was made free, so that any number of samples can be used.")
+        return [None, *shape[1:]]
+
+    def _float32(self, dtype: Any) -> Any:
+        name = dtype
+        if isinstance(dtype, dict):
+            settings = dtype.get("config")
+            name = settings.get("name") if isinstance(settings, dict) else None
+        if isinstance(name, str) and name in _WIDTH_CHANGES:
+            self._note(f"Layers that compute in {name} compute in float32 here.")
+            return "float32"
+        return dtype
+
+    def _without_cudnn(self, node: dict[str, Any]) -> dict[str, Any]:
+        class_name = node.get("class_name")
+        if not isinstance(class_name, str) or class_name not in _CUDNN_TWINS or not isinstance(node["config"], dict):
+            return node
+        twin = _CUDNN_TWINS[class_name]
+        self._note(f"{class_name} (graphics cards only) was replaced by {twin} with the same weights.")
+        settings = {**node["config"], "recurrent_activation": "sigmoid"}
+        if twin == "GRU":
+            settings["reset_after"] = True
+        return {**node, "class_name": twin, "config": settings}
+
+    def _note(self, sentence: str) -> None:
+        self.notes.setdefault(sentence)
+
+
+def _write_hdf5(scanned: ScannedModel, config: dict[str, Any], path: Path) -> None:
+    shutil.copyfile(scanned.path, path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        for name in ("training_config", "compile_config"):
+            if name in file.attrs:
+                del file.attrs[name]
+
+
+def _write_zip(scanned: ScannedModel, config: dict[str, Any], path: Path) -> None:
+    with (
+        zipfile.ZipFile(scanned.path) as uploaded,
+        zipfile.ZipFile(path, "w") as clean,
+        tempfile.TemporaryDirectory(dir=path.parent) as folder,
+    ):
+        clean.writestr("metadata.json", json.dumps(scanned.metadata))
+        clean.writestr("config.json", json.dumps(config))
+        weights = Path(folder) / "model.weights.h5"
+        with uploaded.open("model.weights.h5") as member, weights.open("wb") as file:
+            shutil.copyfileobj(member, file)
+        if not scanned.is_keras3:
+            weights = _with_todays_groups(weights)
+        clean.write(weights, "model.weights.h5")
+
+
+def _with_todays_groups(weights: Path) -> Path:
+    """Keras 2.13-2.14 wrote `_layer_checkpoint_dependencies` for `layers`, and `\\` for `/` on Windows."""
+    renamed = weights.with_name("renamed.weights.h5")
+    with h5py.File(weights, "r") as old, h5py.File(renamed, "w") as new:
+        arrays: dict[str, h5py.Dataset] = {}
+        old.visititems(lambda name, item: arrays.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        for name, array in arrays.items():
+            parts = name.replace("\\", "/").replace("_layer_checkpoint_dependencies", "layers").split("/")
+            if "optimizer" not in parts[:-2] and "metrics" not in parts[:-2]:
+                new.create_dataset("/".join(parts), data=array[()])
+        new.require_group("vars")
+    return renamed

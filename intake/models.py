@@ -1,0 +1,229 @@
+"""Model files in and out: any Keras format -> one clean tf_keras model, and back to the format that was uploaded.
+
+Importing this module loads neither TensorFlow nor Keras.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from intake import keras_env
+from intake.errors import UnsupportedModel, UserError
+from intake.model_clean_copy import write_clean_copy
+from intake.model_info import LayerInfo, ModelInfo
+from intake.model_scan import ScannedModel, scan_model
+
+PREPARED_MODEL = "model.h5"
+PREPARED_INFO = "info.json"
+
+
+def inspect_model(path: Path, prepared_dir: Path) -> ModelInfo:
+    """Open an uploaded model, make it one clean tf_keras model and keep that in `prepared_dir`.
+
+    The clean model is functional, float32, without nested models, with unique layer names and a free batch axis; its
+    outputs were compared with those of the uploaded one. Writes `model.h5` and `info.json`, each in one step.
+
+    Args:
+        path: the uploaded file (.keras, .h5, .hdf5); its name is kept in the returned info.
+        prepared_dir: created if needed.
+
+    Raises:
+        UnsupportedModel: the file must not or cannot be opened, or has no equal in Keras 2.
+    """
+    scanned = scan_model(path)
+    with _opened(scanned) as (original, notes):
+        with _rewording(scanned, "could be opened, but not run on a random batch"):
+            model, largest = _clean_model(scanned, original)
+    info = _model_info(scanned, model, largest, notes)
+    prepared_dir.mkdir(parents=True, exist_ok=True)
+    _write_in_one_step(prepared_dir / PREPARED_MODEL, lambda target: _save_hdf5(model, target))
+    _write_in_one_step(
+        prepared_dir / PREPARED_INFO, lambda target: target.write_text(info.model_dump_json(indent=2), encoding="utf-8")
+    )
+    return info
+
+
+def load_prepared(prepared_dir: Path) -> Any:
+    """Return the clean tf_keras model of `inspect_model`, not compiled. Each call gives a new, independent object.
+
+    Raises:
+        FileNotFoundError: nothing was prepared in this folder.
+    """
+    path = prepared_dir / PREPARED_MODEL
+    if not path.is_file():
+        raise FileNotFoundError(f"No prepared model in {prepared_dir}: call inspect_model first.")
+    return keras_env.keras2().models.load_model(str(path), compile=False)
+
+
+def save_as_uploaded(model: Any, uploaded: Path, info: ModelInfo, target_dir: Path) -> Path:
+    """Write the weights of `model` into the uploaded model and save that in the format that was uploaded.
+
+    Structure, nesting and format stay as uploaded (for Keras 3 files: readable by plain Keras 3); no optimizer state.
+
+    Args:
+        model: tf_keras model with the layer names of the prepared one, wrappers stripped. Any weights may differ.
+        uploaded: the uploaded file.
+        info: what `inspect_model` returned for it; the new file is named after `info.file_name`.
+        target_dir: created if needed.
+
+    Returns:
+        The path of the new file.
+
+    Raises:
+        ValueError: a layer with weights has no counterpart of the same name and shapes on the other side.
+        UnsupportedModel: the uploaded file cannot be opened any more.
+    """
+    scanned = scan_model(uploaded)
+    target = target_dir / _returned_name(Path(info.file_name), scanned.is_zip)
+    target_dir.mkdir(parents=True, exist_ok=True)
+    with _opened(scanned) as (original, _):
+        _transfer_weights(model, _named_layers(scanned, original))
+        _write_in_one_step(target, lambda path: original.save(str(path)))
+    return target
+
+
+@contextmanager
+def _opened(scanned: ScannedModel) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Give the scanned model as opened by the Keras that it needs, and the notes of what was mended."""
+    with tempfile.TemporaryDirectory() as folder:
+        with _rewording(scanned, "passed the safety checks, but Keras cannot open it"):
+            copy = write_clean_copy(scanned, Path(folder))
+            library = keras_env.keras3() if scanned.is_keras3 else keras_env.keras2()
+            model = library.models.load_model(str(copy.path), compile=False, safe_mode=True)
+        if not getattr(model, "inputs", None):
+            raise UnsupportedModel(
+                f"{scanned.path.name} does not say which shape its input has. Build the model (call it once, or start "
+                "it with an Input layer) and save it again."
+            )
+        yield model, copy.notes
+
+
+@contextmanager
+def _rewording(scanned: ScannedModel, what_happened: str) -> Iterator[None]:
+    """Turn whatever Keras raises while it opens or runs a model into a sentence for the user."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UnsupportedModel(
+            f"{scanned.path.name} (saved by {scanned.saved_by}) {what_happened}: {reason}. {_what_to_do(scanned)}"
+        ) from error
+
+
+def _what_to_do(scanned: ScannedModel) -> str:
+    if "'channels_first'" in str(scanned.config):
+        return (
+            "Some of its layers have data_format='channels_first', which processors and TensorFlow Lite do not run. "
+            "Rebuild it with channels_last."
+        )
+    return "Open it in the Keras that wrote it and save it again with model.save('model.keras')."
+
+
+def _clean_model(scanned: ScannedModel, original: Any) -> tuple[Any, float]:
+    from intake.model_cleaning import clean_keras2, clean_keras3
+
+    return clean_keras3(original) if scanned.is_keras3 else clean_keras2(original)
+
+
+def _named_layers(scanned: ScannedModel, original: Any) -> dict[str, Any]:
+    from intake.model_graph import Keras2Library, Keras3Library, layer_names
+
+    return layer_names(Keras3Library() if scanned.is_keras3 else Keras2Library(), original)
+
+
+def _transfer_weights(model: Any, originals: dict[str, Any]) -> None:
+    given = {layer.name: layer for layer in model.layers if layer.weights}
+    wanted = {name: layer for name, layer in originals.items() if layer.weights}
+    missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    if missing or unknown:
+        raise ValueError(
+            "The weights cannot be written back: the layer names differ from those of the uploaded model "
+            f"(missing: {missing or 'none'}; unknown: {unknown or 'none'})."
+        )
+    for name, layer in wanted.items():
+        new = given[name].get_weights()
+        if [weight.shape for weight in new] != [weight.shape for weight in layer.get_weights()]:
+            raise ValueError(
+                f"The weights of layer '{name}' cannot be written back: the uploaded model has the shapes "
+                f"{[weight.shape for weight in layer.get_weights()]}, received {[weight.shape for weight in new]}."
+            )
+        layer.set_weights(new)
+
+
+def _returned_name(name: Path, is_zip: bool) -> str:
+    """The extension must fit the content: an HDF5 file that was uploaded as .keras goes back as .h5."""
+    fitting = (".keras",) if is_zip else (".h5", ".hdf5")
+    return name.name if name.suffix in fitting else name.stem + fitting[0]
+
+
+def _save_hdf5(model: Any, target: Path) -> None:
+    model.save(str(target), save_format="h5", include_optimizer=False)
+
+
+def _write_in_one_step(target: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file beside `target`, then put it in place: readers see all of it or nothing."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        unfinished = Path(folder) / target.name
+        write(unfinished)
+        os.replace(unfinished, target)
+
+
+def _model_info(scanned: ScannedModel, model: Any, largest: float, notes: tuple[str, ...]) -> ModelInfo:
+    trainable = sum(int(weight.shape.num_elements()) for weight in model.trainable_weights)
+    return ModelInfo(
+        file_name=scanned.path.name,
+        file_bytes=scanned.file_bytes,
+        sha256=scanned.sha256,
+        uploaded_format=scanned.uploaded_format,
+        saved_by=scanned.saved_by,
+        layers=tuple(_layer_info(layer) for layer in model.layers),
+        parameters=model.count_params(),
+        trainable_parameters=trainable,
+        input_shapes=tuple(_shape(tensor) for tensor in model.inputs),
+        input_dtypes=tuple(tensor.dtype.name for tensor in model.inputs),
+        output_shapes=tuple(_shape(tensor) for tensor in model.outputs),
+        output_activation=_output_activation(model),
+        saved_loss=scanned.saved_loss,
+        saved_loss_from_logits=scanned.saved_loss_from_logits,
+        probe_max_difference=largest,
+        rebuilt=scanned.is_keras3,
+        notes=notes,
+    )
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...]:
+    return tuple(None if size is None else int(size) for size in tensor.shape)
+
+
+def _layer_info(layer: Any) -> LayerInfo:
+    weights = layer.weights
+    outputs = layer.output if not isinstance(layer.output, list | tuple | dict) else None
+    return LayerInfo(
+        name=layer.name,
+        class_name=type(layer).__name__,
+        output_shape=_shape(outputs) if outputs is not None else None,
+        parameters=sum(int(weight.shape.num_elements()) for weight in weights),
+        weight_bytes=sum(int(weight.shape.num_elements()) * weight.dtype.size for weight in weights),
+        activation=_activation_name(layer),
+    )
+
+
+def _activation_name(layer: Any) -> str | None:
+    activation = getattr(layer, "activation", None)
+    name = getattr(activation, "__name__", None)
+    return str(name) if name else None
+
+
+def _output_activation(model: Any) -> str:
+    layer = model.outputs[0]._keras_history.layer
+    if type(layer).__name__ in ("Softmax", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"):
+        return type(layer).__name__.lower()
+    wrapped = getattr(layer, "layer", None)
+    return _activation_name(layer) or (_activation_name(wrapped) if wrapped is not None else None) or "unknown"

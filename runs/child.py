@@ -1,0 +1,127 @@
+"""One warm child process that does the TensorFlow work, and the wire to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from runs.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+TERMINATE_SECONDS = 2.0
+
+
+class ChildDied(Exception):
+    """The child process ended without an answer."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"worker ended with exit code {exit_code}")
+        self.exit_code = exit_code
+
+    @property
+    def by_signal(self) -> bool:
+        """True where a signal (a native crash, the out-of-memory killer) ended it."""
+        return self.exit_code < 0
+
+    @property
+    def sentence(self) -> str:
+        """For the user."""
+        if self.exit_code == -signal.SIGKILL:
+            return (
+                "The worker was killed by the operating system, most likely because memory ran out. "
+                "Use a smaller batch size, or give the machine more memory."
+            )
+        how = f"crashed ({signal.Signals(-self.exit_code).name})" if self.by_signal else f"ended ({self.exit_code})"
+        return f"The worker {how} inside TensorFlow. The log has what it printed last."
+
+
+class Child:
+    """`python -m runs.worker` in a process group of its own. Used by one thread at a time."""
+
+    def __init__(self, settings: Settings, log: Path, one_dnn: bool = True) -> None:
+        self.one_dnn = one_dnn
+        with log.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "runs.worker"],
+                cwd=ROOT,
+                env=_environment(settings, one_dnn),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is also the id of its process group."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """True until the process has ended."""
+        return self._process.poll() is None
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Hand over one piece of work; raises ChildDied."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise ChildDied(self._process.wait()) from None
+
+    def receive(self, timeout_s: float) -> dict[str, Any] | None:
+        """Return the next line of the answer, None after `timeout_s` seconds without one; raises ChildDied."""
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if line is None:
+            raise ChildDied(self._process.wait())
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def memory_mb(self) -> float:
+        """Resident memory of the process; 0 where it has ended."""
+        try:
+            return float(psutil.Process(self.pid).memory_info().rss / 2**20)
+        except psutil.NoSuchProcess:
+            return 0.0
+
+    def end(self) -> None:
+        """Terminate the process group, then kill it."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.pid, sign)
+                self._process.wait(TERMINATE_SECONDS)
+            except ProcessLookupError:
+                return
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def _environment(settings: Settings, one_dnn: bool) -> dict[str, str]:
+    return {
+        **os.environ,
+        "TARE_HOME": str(settings.home.resolve()),
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "TF_ENABLE_ONEDNN_OPTS": "1" if one_dnn else "0",
+        "PYTHONUNBUFFERED": "1",
+    }

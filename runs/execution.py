@@ -1,0 +1,190 @@
+"""One run in the worker: load, optimize, export, measure, store."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from intake.preprocessing import apply_labels, model_input
+from intake.representative import representative_samples, training_batches
+from intake.tasks import confidence_interval, score
+
+from intake.datasets import Dataset, load_parsed
+from intake.fit import Fit
+from intake.models import load_prepared, save_as_uploaded
+from measure.export import Conversion, convert, write_file
+from measure.facts import Fact
+from measure.layers import tensor_rows
+from measure.litert import latency_ms, predict
+from measure.sizes import measure_sizes
+from measure.weights import WeightTensor, read_weights
+from optimizers.apply import Optimized, apply_recipe
+from optimizers.fine_tuning import FineTuning
+from runs.paths import log_path, parsed_folder, prepared_folder, upload_path
+from runs.progress import ProgressReporter
+from runs.records import Project, Result, RunRecord
+from runs.report import RunReport
+from runs.settings import Settings
+from runs.store import Store
+from runs.worker import ensure_parsed, ensure_prepared
+
+log = logging.getLogger("tare")
+EVALUATION_CHUNK = 4096
+"""Test samples that are preprocessed and evaluated at a time, to bound memory."""
+LIBRARIES = ("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+
+
+class ProjectData:
+    """A project's dataset, fitted to its model: what `optimizers.apply.TrainingData` asks for."""
+
+    def __init__(self, dataset: Dataset, fit: Fit) -> None:
+        self.dataset, self.fit = dataset, fit
+        self.train_samples = dataset.info.train_samples
+
+    def batches(self, settings: FineTuning) -> Any:
+        """Preprocessed, shuffled training batches."""
+        return training_batches(self.dataset, self._fit_for(settings), settings.batch_size, settings.seed, "train")
+
+    def validation(self, settings: FineTuning) -> Any:
+        """Preprocessed validation batches, or None where there is no validation part."""
+        if not self.dataset.info.validation_samples:
+            return None
+        return training_batches(self.dataset, self._fit_for(settings), settings.batch_size, settings.seed, "validation")
+
+    def representative(self, count: int, seed: int) -> np.ndarray:
+        """float32 (count or fewer, *input_shape), from the training part."""
+        return representative_samples(self.dataset, self.fit, count, seed)
+
+    def _fit_for(self, settings: FineTuning) -> Fit:
+        """Labels are encoded for the loss in force."""
+        return self.fit if settings.loss == "auto" else self.fit.model_copy(update={"loss": settings.loss})
+
+
+class Execution:
+    """Carries one stored run out. Raises UserError for what the user can mend."""
+
+    def __init__(self, run_id: str, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self._record: RunRecord = store.run(run_id)
+        self._project: Project = store.project(self._record.project_id)
+        self._progress = ProgressReporter(store, run_id, bool(self._trains()))
+        self._started = time.monotonic()
+
+    def _trains(self) -> bool:
+        return any(step.settings is not None for step in self._record.recipe.steps)
+
+    def run(self) -> None:
+        """Load, optimize, export, measure, store."""
+        log.info("Run %s: %s", self._record.run_id, self._record.recipe.title)
+        self._progress.phase("Loading model and data", 0.0)
+        data = self._load_data()
+        model = load_prepared(prepared_folder(self._settings, self._project.model.upload_id))
+        optimized, training_s = self._optimize(model, data)
+        self._progress.phase("Converting to .tflite", 0.75)
+        tflite = self._convert(optimized.to_convert, optimized.conversion, data)
+        self._progress.phase("Measuring the .tflite on the test part", 0.85)
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self._settings.folder("scratch")))
+        try:
+            self._measure(optimized, tflite, data, folder, training_s)
+        finally:
+            shutil.rmtree(folder)
+
+    def _load_data(self) -> ProjectData:
+        ensure_prepared(self._settings, self._project.model)
+        ensure_parsed(self._settings, self._project.dataset, self._project.options)
+        parsed = parsed_folder(self._settings, self._project.dataset.upload_id, self._project.options)
+        return ProjectData(load_parsed(parsed), self._project.fit)
+
+    def _optimize(self, model: Any, data: ProjectData) -> tuple[Optimized, float]:
+        before = time.monotonic()
+        optimized = apply_recipe(model, self._record.recipe, data, self._progress.on_step, self._progress.on_epoch)
+        return optimized, time.monotonic() - before if self._trains() else 0.0
+
+    def _convert(self, model: Any, conversion: Conversion, data: ProjectData) -> bytes:
+        log.info("Converting to %s", conversion.number_format)
+        count = conversion.representative_samples
+        return convert(model, conversion, data.representative(count, self._seed()) if count else None)
+
+    def _seed(self) -> int:
+        """The seed of the last step that has one."""
+        seeds = [{**step.params, **(step.fine_tuning or {})}.get("seed") for step in self._record.recipe.steps]
+        return next((seed for seed in reversed(seeds) if seed is not None), 0)
+
+    def _measure(self, optimized: Optimized, tflite: bytes, data: ProjectData, folder: Path, training_s: float) -> None:
+        write_file(folder / "model.tflite", tflite)
+        info = ensure_prepared(self._settings, self._project.model)
+        upload = upload_path(self._settings, self._project.model)
+        saved = save_as_uploaded(optimized.plain, upload, info, folder)
+        tensors = read_weights(tflite)
+        facts = [fact for claim in optimized.claims for fact in claim.verify(tensors)]
+        result = Result(
+            **measure_sizes(tflite, tensors, saved).model_dump(),
+            **self._quality(optimized.to_convert, tflite, data),
+            latency_ms=latency_ms(tflite, data.representative(1, 0)),
+            test_samples=data.dataset.info.test_samples,
+            training_s=training_s,
+            duration_s=time.monotonic() - self._started,
+        )
+        self._store_outcome(result, facts, tensors, folder)
+
+    def _quality(self, model: Any, tflite: bytes, data: ProjectData) -> dict[str, Any]:
+        fit, dataset = data.fit, data.dataset
+        targets, of_keras, of_tflite = [], [], []
+        for start in range(0, dataset.info.test_samples, EVALUATION_CHUNK):
+            part = slice(start, start + EVALUATION_CHUNK)
+            inputs = model_input(fit, dataset.x_test[part])
+            labels = None if dataset.y_test is None else dataset.y_test[part]
+            targets.append(apply_labels(fit, dataset.info, labels, inputs))
+            of_keras.append(np.asarray(model.predict(inputs, batch_size=256, verbose=0), np.float32))
+            of_tflite.append(predict(tflite, inputs))
+            self._progress.phase(
+                "Measuring the .tflite on the test part", 0.85 + 0.13 * min(1.0, part.stop / dataset.info.test_samples)
+            )
+        truth, answers = np.concatenate(targets), np.concatenate(of_tflite)
+        low, high = confidence_interval(fit, answers, truth)
+        return {
+            "metric_name": fit.metric_name,
+            "metric": score(fit, answers, truth),
+            "metric_low": low,
+            "metric_high": high,
+            "keras_metric": score(fit, np.concatenate(of_keras), truth),
+        }
+
+    def _store_outcome(self, result: Result, facts: list[Fact], tensors: list[WeightTensor], folder: Path) -> None:
+        log.info(
+            "%s %.4f (Keras %.4f), %d bytes, %d in gzip",
+            result.metric_name, result.metric, result.keras_metric, result.tflite_bytes, result.gzip_bytes,
+        )  # fmt: skip
+        for fact in facts:
+            log.info(
+                "%s: %s of %s: asked %s, found %s",
+                "met" if fact.met else "MISSED",
+                fact.claim,
+                fact.layer,
+                fact.asked,
+                fact.measured,
+            )
+        (folder / "recipe.yaml").write_text(self._record.recipe.to_yaml())
+        (folder / "report.json").write_text(self._report(facts, tensors).model_dump_json(indent=1))
+        (folder / "project.json").write_text(self._project.model_dump_json(indent=1))
+        shutil.copyfile(log_path(self._settings, self._record.run_id), folder / "log.txt")
+        self._store.log_artifacts(self._record.run_id, folder)
+        self._store.log_result(self._record.run_id, result, sum(fact.met for fact in facts), len(facts))
+
+    def _report(self, facts: list[Fact], tensors: list[WeightTensor]) -> RunReport:
+        import os
+
+        return RunReport(
+            facts=tuple(facts),
+            tensors=tuple(tensor_rows(tensors)),
+            versions={name: version(name) for name in LIBRARIES},
+            model_sha256=self._project.model.sha256,
+            dataset_sha256=self._project.dataset.sha256,
+            one_dnn=os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
+        )

@@ -1,0 +1,31 @@
+"""Where things lie under the home folder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from intake.dataset_info import DatasetOptions
+from runs.records import Upload
+from runs.settings import Settings
+
+
+def upload_path(settings: Settings, upload: Upload) -> Path:
+    """The uploaded file as it came."""
+    return settings.folder("uploads") / upload.upload_id / upload.file_name
+
+
+def prepared_folder(settings: Settings, upload_id: str) -> Path:
+    """The clean tf_keras model of an upload and what is known of it."""
+    return settings.folder("prepared") / upload_id
+
+
+def parsed_folder(settings: Settings, upload_id: str, options: DatasetOptions) -> Path:
+    """The arrays of a dataset, read with these options."""
+    digest = hashlib.sha256(options.model_dump_json().encode()).hexdigest()[:12]
+    return settings.folder("parsed") / f"{upload_id}-{digest}"
+
+
+def log_path(settings: Settings, run_id: str) -> Path:
+    """The log of a run, written while it runs."""
+    return settings.folder("logs") / f"{run_id}.log"

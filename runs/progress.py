@@ -1,0 +1,59 @@
+"""What a run tells while it works: phase, share done, time left, live curves; at most twice a second."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from runs.records import Progress
+from runs.store import Store
+
+log = logging.getLogger("tare")
+INTERVAL_S = 0.5
+TRAINING_STARTS, TRAINING_ENDS = 0.05, 0.75
+AFTER_TRAINING_S = 4.0
+"""Conversion and evaluation usually take about this long; added to the estimate of the time left."""
+
+
+class ProgressReporter:
+    """Throttled writes of one run's progress into the store."""
+
+    def __init__(self, store: Store, run_id: str, trains: bool) -> None:
+        self._store, self._run_id, self._trains = store, run_id, trains
+        self._last_write = 0.0
+        self._training_started: float | None = None
+        self._epochs_done = 0
+
+    def phase(self, name: str, fraction: float) -> None:
+        """Enter a phase (or move on within it): always written."""
+        log.info("%s", name) if fraction in (0.0, 0.75, 0.85) else None
+        self._store.set_progress(self._run_id, Progress(phase=name, fraction=fraction))
+
+    def on_step(self, step: int, total_steps: int, values: dict[str, float]) -> None:
+        """Take note of an optimizer step; written to the store at most twice a second, and at the last step."""
+        now = time.monotonic()
+        if self._training_started is None:
+            self._training_started = now
+        if now - self._last_write < INTERVAL_S and step < total_steps:
+            return
+        self._last_write = now
+        self._store.log_curves(self._run_id, step, {f"train/{name}": value for name, value in values.items()})
+        self._store.set_progress(self._run_id, self._training_progress(step, total_steps, now))
+
+    def _training_progress(self, step: int, total_steps: int, now: float) -> Progress:
+        share = step / total_steps
+        elapsed = now - (self._training_started or now)
+        # The first step also builds the graph, which says nothing of the others.
+        remaining = elapsed / max(1, step - 1) * (total_steps - step) + AFTER_TRAINING_S if step > 1 else None
+        return Progress(
+            phase=f"Fine-tuning, step {step:,} of {total_steps:,}",
+            fraction=TRAINING_STARTS + (TRAINING_ENDS - TRAINING_STARTS) * share,
+            remaining_s=remaining,
+        )
+
+    def on_epoch(self, epoch: int, step: int, values: dict[str, float]) -> None:
+        """Note the figures of a whole epoch; validation figures become curves of their own."""
+        log.info("Epoch %d: %s", epoch, ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
+        points = {f"validation/{name[4:]}": value for name, value in values.items() if name.startswith("val_")}
+        if points:
+            self._store.log_curves(self._run_id, step, points)

@@ -1,0 +1,23 @@
+"""What a finished run leaves beside its figures: verified facts, layer table, how to repeat it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from measure.facts import Fact
+from measure.layers import TensorRow
+
+
+class RunReport(BaseModel):
+    """Stored as `report.json` with the run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    facts: tuple[Fact, ...]
+    tensors: tuple[TensorRow, ...]
+    versions: dict[str, str]
+    """Library -> version that was at work."""
+    model_sha256: str
+    dataset_sha256: str
+    one_dnn: bool
+    """False where the run was repeated with oneDNN off after a crash of TensorFlow."""

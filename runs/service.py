@@ -1,0 +1,348 @@
+"""The only names that pages and the command line may call."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from intake.tasks import check_fit
+
+from intake.dataset_info import DatasetInfo, DatasetOptions
+from intake.errors import UserError
+from intake.fit import Fit, FitOverrides, MatchReport
+from intake.model_info import ModelInfo
+from optimizers.recipe import Recipe
+from runs.executor import LocalExecutor
+from runs.jobs import Job
+from runs.paths import parsed_folder, prepared_folder
+from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
+from runs.report import RunReport
+from runs.settings import Settings
+from runs.store import Store, is_alive
+from runs.uploads import find_upload, store_upload
+
+EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
+EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
+WAIT_SECONDS = 0.5
+EXAMPLE_NAME = "Example: handwritten digits"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Two stored files that were opened, read and matched."""
+
+    model_id: str
+    dataset_id: str
+    options: DatasetOptions
+    model_info: ModelInfo
+    dataset_info: DatasetInfo
+    report: MatchReport
+
+
+class Service:
+    """One per process. Thread-safe."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self._store = Store(self.settings)
+        self._executor = LocalExecutor(self.settings, self._store)
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Warm the workers up, and take over what an ended process left: queued runs run, running ones are over."""
+        self._executor.start()
+        project_ids = [project.project_id for project in self.projects()]
+        for run in self._store.runs(project_ids, "running"):
+            if not is_alive(self._store.owner(run.run_id)):
+                self._store.set_state(
+                    run.run_id, "interrupted", "The server ended while this run was at work. Run it again."
+                )
+        for run in self._store.runs(project_ids, "queued"):
+            if not is_alive(self._store.owner(run.run_id)):
+                self._executor.submit(run.run_id)
+
+    def stop(self) -> None:
+        """End the workers that this process started."""
+        self._executor.stop()
+
+    # --- files in -------------------------------------------------------------------------------------------------
+
+    def add_upload(self, name: str, stream: BinaryIO) -> Upload:
+        """Store a file; raises UserError where it is empty or too large."""
+        return store_upload(self.settings, name, stream)
+
+    def upload(self, upload_id: str) -> Upload:
+        """Return a stored file; raises UserError where there is none of that id."""
+        return find_upload(self.settings, upload_id)
+
+    def inspect_model(self, upload_id: str) -> Job:
+        """Open a model in the worker. The job's result is a ModelInfo; the same call returns the same job."""
+        upload = self.upload(upload_id)
+        request = {"kind": "inspect_model", "upload": upload.model_dump(mode="json")}
+        return self._job(f"model:{upload_id}", f"Opening {upload.file_name}", request, ModelInfo.model_validate)
+
+    def inspect_dataset(self, upload_id: str, options: DatasetOptions | None = None) -> Job:
+        """Read a dataset in the worker. The job's result is a DatasetInfo; the same call returns the same job."""
+        upload, options = self.upload(upload_id), options or DatasetOptions()
+        request = {"kind": "inspect_dataset", "upload": upload.model_dump(mode="json"), "options": options.model_dump()}
+        key = f"dataset:{upload_id}:{options.model_dump_json()}"
+        return self._job(key, f"Reading {upload.file_name}", request, DatasetInfo.model_validate)
+
+    def match(
+        self,
+        model_upload_id: str,
+        dataset_upload_id: str,
+        options: DatasetOptions | None = None,
+        overrides: FitOverrides | None = None,
+    ) -> Job:
+        """Measure the plausible ways to fit the two. The job's result is a MatchReport."""
+        options, overrides = options or DatasetOptions(), overrides or FitOverrides()
+        request = {
+            "kind": "match",
+            "model": self.upload(model_upload_id).model_dump(mode="json"),
+            "dataset": self.upload(dataset_upload_id).model_dump(mode="json"),
+            "options": options.model_dump(),
+            "overrides": overrides.model_dump(),
+        }
+        digest = hashlib.sha256(f"{options.model_dump_json()}{overrides.model_dump_json()}".encode()).hexdigest()
+        key = f"match:{model_upload_id}:{dataset_upload_id}:{digest}"
+        return self._job(key, "Matching model and dataset", request, MatchReport.model_validate)
+
+    def forget(self, job: Job) -> None:
+        """Let the next call start a job afresh, to try again after a failure."""
+        with self._lock:
+            self._jobs = {key: kept for key, kept in self._jobs.items() if kept is not job}
+
+    def preview_image(self, upload_id: str, options: DatasetOptions, name: str) -> Path:
+        """Return the PNG file of a preview image (`DatasetInfo.preview_images`) of a dataset read with `options`."""
+        return parsed_folder(self.settings, self.upload(upload_id).upload_id, options) / Path(name).name
+
+    def _job(self, key: str, title: str, request: dict[str, Any], read: Callable[[Any], Any]) -> Job:
+        with self._lock:
+            if key not in self._jobs:
+                self._jobs[key] = Job(title)
+                self._executor.submit_job(self._jobs[key], request, read)
+            return self._jobs[key]
+
+    # --- projects -------------------------------------------------------------------------------------------------
+
+    def create_project(
+        self, name: str, model_upload_id: str, dataset_upload_id: str, options: DatasetOptions, fit: Fit
+    ) -> Project:
+        """Store a project and queue its baseline.
+
+        `options` are those that the dataset was inspected with. Raises UserError (DoesNotFit) where
+        model, dataset and fit do not go together; then nothing is stored.
+        """
+        model_info = self.inspect_model(model_upload_id).wait()
+        dataset_info = self.inspect_dataset(dataset_upload_id, options).wait()
+        check_fit(model_info, dataset_info, fit)
+        project = self._store.add_project(
+            Project(
+                project_id="",
+                name=" ".join(name.split())[:120] or "Untitled",
+                model=self.upload(model_upload_id),
+                dataset=self.upload(dataset_upload_id),
+                options=options,
+                fit=fit,
+                created_at=datetime.now(UTC),
+            )
+        )
+        self._submit(project.project_id, Recipe(), "Baseline", is_baseline=True)
+        return project
+
+    def prepare(
+        self, model: Path, dataset: Path, options: DatasetOptions, overrides: FitOverrides, job: Job | None = None
+    ) -> Prepared:
+        """Open, read and match two files, as the pages do step by step; blocks.
+
+        Args:
+            model: path of the model file.
+            dataset: path of the dataset file.
+            options: how to read the dataset.
+            overrides: parts of the fit that are decided already.
+            job: told how far it is.
+        """
+        job = job or Job("Preparing")
+        job.report(0.05, f"Opening {model.name}")
+        model_id = self._stored(model)
+        model_info: ModelInfo = self.inspect_model(model_id).wait()
+        job.report(0.4, f"Reading {dataset.name}")
+        dataset_id = self._stored(dataset)
+        options = image_size_of(model_info, options)
+        dataset_info: DatasetInfo = self.inspect_dataset(dataset_id, options).wait()
+        job.report(0.6, "Matching model and dataset")
+        report: MatchReport = self.match(model_id, dataset_id, options, overrides).wait()
+        return Prepared(model_id, dataset_id, options, model_info, dataset_info, report)
+
+    def project_of(self, name: str, prepared: Prepared) -> Project:
+        """Return the project of exactly these files, options and fit; creates it where there is none."""
+        for project in self.projects():
+            same_files = (project.model.upload_id, project.dataset.upload_id) == (
+                prepared.model_id,
+                prepared.dataset_id,
+            )
+            if same_files and project.options == prepared.options and project.fit == prepared.report.fit:
+                return project
+        return self.create_project(name, prepared.model_id, prepared.dataset_id, prepared.options, prepared.report.fit)
+
+    def _stored(self, path: Path) -> str:
+        with path.open("rb") as stream:
+            return self.add_upload(path.name, stream).upload_id
+
+    def create_example(self) -> Job:
+        """Create the built-in project in the background. The job's result is the Project."""
+        with self._lock:
+            job = self._jobs.get("example")
+            if job is None or job.is_done:
+                job = self._jobs["example"] = Job("Preparing the example")
+                threading.Thread(target=self._create_example, args=(job,), daemon=True).start()
+            return job
+
+    def _create_example(self, job: Job) -> None:
+        try:
+            prepared = self.prepare(EXAMPLE_MODEL, EXAMPLE_DATASET, DatasetOptions(), FitOverrides(), job)
+            job.report(0.9, "Creating the project")
+            job.finish(self.project_of(EXAMPLE_NAME, prepared))
+        except UserError as error:
+            job.fail(error.problems)
+
+    def projects(self) -> list[Project]:
+        """Return all projects, newest first."""
+        return self._store.projects()
+
+    def project(self, project_id: str) -> Project:
+        """Return a project; raises UserError where there is none of that id."""
+        return self._store.project(project_id)
+
+    def rename_project(self, project_id: str, name: str) -> None:
+        """Give a project another name; raises UserError where it is taken."""
+        self._store.rename_project(project_id, " ".join(name.split())[:120] or "Untitled")
+
+    def delete_project(self, project_id: str) -> None:
+        """Remove a project and its runs; runs at work are cancelled first."""
+        for run in self.runs(project_id):
+            if run.is_active:
+                self.cancel(run.run_id)
+        self._store.delete_project(project_id)
+
+    # --- runs -----------------------------------------------------------------------------------------------------
+
+    def submit(self, project_id: str, recipe: Recipe, name: str = "") -> RunRecord:
+        """Queue a recipe; raises UserError where the project is gone."""
+        number = sum(not run.is_baseline for run in self.runs(project_id)) + 1
+        return self._submit(project_id, recipe, " ".join(name.split())[:120] or f"{number} · {recipe.title}")
+
+    def _submit(self, project_id: str, recipe: Recipe, name: str, is_baseline: bool = False) -> RunRecord:
+        record = RunRecord(
+            run_id="",
+            project_id=project_id,
+            name=name,
+            recipe=recipe,
+            is_baseline=is_baseline,
+            state="queued",
+            created_at=datetime.now(UTC),
+        )
+        stored = self._store.add_run(record)
+        self._executor.submit(stored.run_id)
+        return stored
+
+    def cancel(self, run_id: str) -> None:
+        """Stop a run wherever it is; a run that has ended stays as it is."""
+        if self.run(run_id).is_active:
+            self._store.request_cancel(run_id)
+            self._executor.cancel(run_id)
+
+    def run_again(self, run_id: str) -> RunRecord:
+        """Queue the recipe of a run once more in the same project."""
+        run = self.run(run_id)
+        return self._submit(run.project_id, run.recipe, run.name, run.is_baseline)
+
+    def rename_run(self, run_id: str, name: str) -> None:
+        """Give a run another name."""
+        self._store.rename_run(run_id, " ".join(name.split())[:120] or "Untitled")
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove an ended run; raises UserError while it is queued or running."""
+        if self.run(run_id).is_active:
+            raise UserError("This run is still at work. Cancel it first.")
+        self._store.delete_run(run_id)
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return a run; raises UserError where there is none of that id."""
+        return self._store.run(run_id)
+
+    def runs(self, project_id: str) -> list[RunRecord]:
+        """Return the runs of a project, oldest first."""
+        return self._store.runs([project_id])
+
+    def active_runs(self) -> list[RunRecord]:
+        """Return all queued and running runs of all projects, oldest first."""
+        ids = [project.project_id for project in self.projects()]
+        return [run for state in reversed(ACTIVE_STATES) for run in self._store.runs(ids, state)]
+
+    def queue_position(self, run_id: str) -> int:
+        """Return how many runs are ahead of a queued one in this process, 0 where it is next or not queued."""
+        return self._executor.position(run_id)
+
+    def wait(self, run_id: str) -> RunRecord:
+        """Block until a run has ended, in this process or in another that is alive, and return it."""
+        self._executor.wait(run_id)
+        while (run := self.run(run_id)).is_active and is_alive(self._store.owner(run_id)):
+            time.sleep(WAIT_SECONDS)
+        return run
+
+    def baseline(self, project_id: str) -> RunRecord:
+        """Return the latest baseline of a project; queues a new one where none is finished or at work."""
+        found = [run for run in self.runs(project_id) if run.is_baseline and (run.is_active or run.result)]
+        return found[-1] if found else self._submit(project_id, Recipe(), "Baseline", is_baseline=True)
+
+    def curves(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Return curve -> points (optimizer step, value): "train/loss", "validation/accuracy", "train/sparsity"."""
+        return self._store.curves(run_id)
+
+    def log(self, run_id: str, last_lines: int = 400) -> str:
+        """Return the end of a run's log."""
+        path = self.settings.folder("logs") / f"{self.run(run_id).run_id}.log"
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 200 * last_lines))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-last_lines:])
+
+    def artifacts(self, run_id: str) -> list[Artifact]:
+        """Return the files that a run left."""
+        return self._store.artifacts(run_id)
+
+    def report(self, run_id: str) -> RunReport | None:
+        """Return verified facts, layer table and environment of a finished run; None where there are none."""
+        for artifact in self.artifacts(run_id):
+            if artifact.name == "report.json":
+                return RunReport.model_validate_json(artifact.path.read_text())
+        return None
+
+    def model_info(self, project: Project) -> ModelInfo:
+        """Return what is known of a project's model."""
+        return ModelInfo.model_validate_json(
+            (prepared_folder(self.settings, project.model.upload_id) / "info.json").read_text()
+        )
+
+    def dataset_info(self, project: Project) -> DatasetInfo:
+        """Return what is known of a project's dataset."""
+        folder = parsed_folder(self.settings, project.dataset.upload_id, project.options)
+        return DatasetInfo.model_validate_json((folder / "info.json").read_text())
+
+
+def image_size_of(model_info: ModelInfo, options: DatasetOptions) -> DatasetOptions:
+    """Return the options with images decoded straight to the size that the model takes, unless one was chosen."""
+    shape = model_info.input_shapes[0]
+    if options.image_size is None and len(shape) == 4 and all(shape[1:3]) and shape[3] in (1, 3):
+        return options.model_copy(update={"image_size": (shape[1], shape[2])})
+    return options

@@ -1,0 +1,47 @@
+"""Settings of an installation, from TARE_* environment variables; docs/settings.md is generated from this class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting has a default that works."""
+
+    model_config = SettingsConfigDict(env_prefix="TARE_", extra="ignore", frozen=True)
+
+    home: Path = Field(Path("var"), description="Folder of uploads, parsed datasets, logs and the run store.")
+    tracking_uri: str = Field(
+        "",
+        validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "tracking_uri"),
+        description="A team's MLflow server (variable MLFLOW_TRACKING_URI); empty: SQLite in the home folder.",
+    )
+    worker_slots: int = Field(1, ge=1, le=64, description="Runs that may train at the same time.")
+    worker_memory_mb: int = Field(
+        4096, ge=512, description="A worker that holds more memory than this after a run is replaced by a fresh one."
+    )
+    max_upload_mb: int = Field(1024, ge=1, description="Largest file that can be uploaded.")
+
+    @property
+    def store_uri(self) -> str:
+        """The MLflow tracking URI in force."""
+        return self.tracking_uri or f"sqlite:///{self.home.resolve() / 'mlflow.db'}"
+
+    def folder(self, name: str) -> Path:
+        """Return a folder under the home, made where it is missing."""
+        path = self.home.resolve() / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def settings_table() -> str:
+    """Return all settings as a Markdown table."""
+    rows = ["| variable | default | what it does |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        variable = alias.choices[0] if isinstance(alias, AliasChoices) else f"TARE_{name.upper()}"
+        rows.append(f"| `{variable}` | {field.default or '(empty)'} | {field.description} |")
+    return "\n".join(rows)

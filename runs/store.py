@@ -1,0 +1,294 @@
+"""Projects and runs in MLflow: a project is an experiment, a run is a run.
+
+`mlflow ui` on the same store shows everything. What MLflow has no word for stands in `tare.*` tags.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+
+from intake.errors import UserError
+from runs.records import Artifact, Progress, Project, Result, RunRecord, RunState
+from runs.settings import Settings
+
+_STATUS: dict[RunState, str] = {
+    "queued": "SCHEDULED",
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "cancelled": "KILLED",
+    "interrupted": "FAILED",
+}
+_RESULT_TEXT = ("metric_name",)
+_CURVES = ("train/", "validation/")
+_PAGE = 1000
+
+
+class Store:
+    """Reads and writes projects and runs. Safe to use from several threads and processes."""
+
+    def __init__(self, settings: Settings) -> None:
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._settings = settings
+        settings.folder("projects")
+        self._client = MlflowClient(tracking_uri=settings.store_uri)
+
+    # --- projects -------------------------------------------------------------------------------------------------
+
+    def add_project(self, project: Project) -> Project:
+        """Store a new project and return it with its id; the name gets a number where it is taken."""
+        location = None
+        if not self._settings.tracking_uri:
+            location = (self._settings.folder("artifacts") / secrets.token_hex(8)).as_uri()
+        project_id, name = self._create_experiment(project.name, location)
+        stored = project.model_copy(update={"project_id": project_id, "name": name})
+        self._client.set_experiment_tag(project_id, "tare.project", "yes")
+        self._write_project(stored)
+        return stored
+
+    def _create_experiment(self, name: str, location: str | None) -> tuple[str, str]:
+        for number in range(1, 10_000):
+            candidate = name if number == 1 else f"{name} ({number})"
+            if self._client.get_experiment_by_name(candidate) is None:
+                return str(self._client.create_experiment(candidate, artifact_location=location)), candidate
+        raise UserError(f"There are too many projects named {name}. Choose another name.")
+
+    def _write_project(self, project: Project) -> None:
+        path = self._project_path(project.project_id)
+        temporary = path.with_suffix(".part")
+        temporary.write_text(project.model_dump_json(indent=1))
+        os.replace(temporary, path)
+
+    def _project_path(self, project_id: str) -> Path:
+        return self._settings.folder("projects") / f"{int(project_id)}.json"
+
+    def project(self, project_id: str) -> Project:
+        """Return a project; raises UserError where there is none of that id."""
+        try:
+            return Project.model_validate_json(self._project_path(project_id).read_text())
+        except (ValueError, OSError):
+            raise UserError("There is no project of this address. It may have been deleted.") from None
+
+    def projects(self) -> list[Project]:
+        """Return all projects, newest first."""
+        found = [
+            Project.model_validate_json(path.read_text()) for path in self._settings.folder("projects").glob("*.json")
+        ]
+        return sorted(found, key=lambda project: project.created_at, reverse=True)
+
+    def rename_project(self, project_id: str, name: str) -> None:
+        """Give a project another name; raises UserError where the name is taken."""
+        try:
+            self._client.rename_experiment(project_id, name)
+        except MlflowException:
+            raise UserError(f"A project named {name} exists already. Choose another name.") from None
+        self._write_project(self.project(project_id).model_copy(update={"name": name}))
+
+    def delete_project(self, project_id: str) -> None:
+        """Remove a project and its runs from view; MLflow keeps them as deleted."""
+        name = f"{self.project(project_id).name} (deleted {secrets.token_hex(4)})"
+        self._client.rename_experiment(project_id, name)
+        self._client.delete_experiment(project_id)
+        self._project_path(project_id).unlink()
+
+    # --- runs -----------------------------------------------------------------------------------------------------
+
+    def add_run(self, record: RunRecord) -> RunRecord:
+        """Store a new queued run and return it with its id."""
+        tags = {
+            "tare.state": record.state,
+            "tare.recipe": record.recipe.model_dump_json(),
+            "tare.baseline": json.dumps(record.is_baseline),
+            "tare.owner": current_process(),
+        }
+        run = self._client.create_run(record.project_id, run_name=record.name, tags=tags)
+        self._client.update_run(run.info.run_id, status=_STATUS["queued"])
+        params = [
+            Param(f"{step.technique}.{name}", str(value))
+            for step in record.recipe.steps
+            for name, value in {**step.params, **(step.fine_tuning or {})}.items()
+        ]
+        self._client.log_batch(run.info.run_id, params=params)
+        return self.run(str(run.info.run_id))
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return a run; raises UserError where there is none of that id."""
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException:
+            raise UserError("There is no run of this address. It may have been deleted.") from None
+        if run.info.lifecycle_stage != "active" or "tare.recipe" not in run.data.tags:
+            raise UserError("There is no run of this address. It may have been deleted.")
+        return _record(run)
+
+    def runs(self, project_ids: Iterable[str], state: RunState | None = None) -> list[RunRecord]:
+        """Return the runs of some projects, oldest first."""
+        ids = list(project_ids)
+        query = f"tags.`tare.state` = '{state}'" if state else ""
+        found: list[Run] = []
+        token: str | None = None
+        while ids:
+            page = self._client.search_runs(
+                ids, query, ViewType.ACTIVE_ONLY, _PAGE, ["attributes.start_time ASC"], page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                break
+        return [_record(run) for run in found if "tare.recipe" in run.data.tags]
+
+    def rename_run(self, run_id: str, name: str) -> None:
+        """Give a run another name."""
+        self._client.update_run(run_id, name=name)
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove a run from view; MLflow keeps it as deleted."""
+        self._client.delete_run(run_id)
+
+    def set_state(self, run_id: str, state: RunState, error: str = "") -> None:
+        """Move a run to a state, with the reason where it failed."""
+        now = _now_text()
+        tags = [RunTag("tare.state", state), RunTag("tare.error", error)]
+        if state == "running":
+            tags += [RunTag("tare.started_at", now), RunTag("tare.owner", current_process())]
+        ended = state not in ("queued", "running")
+        if ended:
+            tags += [RunTag("tare.ended_at", now), RunTag("tare.progress", "")]
+        self._client.log_batch(run_id, tags=tags)
+        if ended:
+            self._client.set_terminated(run_id, _STATUS[state])
+        else:
+            self._client.update_run(run_id, status=_STATUS[state])
+
+    def set_progress(self, run_id: str, progress: Progress) -> None:
+        """Note where a running run is."""
+        self._client.set_tag(run_id, "tare.progress", progress.model_dump_json())
+
+    def add_note(self, run_id: str, note: str) -> None:
+        """Add a sentence about what happened on the way."""
+        notes = [*self.run(run_id).notes, note]
+        self._client.set_tag(run_id, "tare.notes", json.dumps(notes))
+
+    def request_cancel(self, run_id: str) -> None:
+        """Ask whoever executes the run to stop it."""
+        self._client.set_tag(run_id, "tare.cancel", "yes")
+
+    def is_cancel_requested(self, run_id: str) -> bool:
+        """True where somebody asked to stop the run."""
+        return self._client.get_run(run_id).data.tags.get("tare.cancel") == "yes"
+
+    def owner(self, run_id: str) -> str:
+        """Return the process that queued or executes the run, as `current_process` writes it."""
+        return str(self._client.get_run(run_id).data.tags.get("tare.owner", ""))
+
+    def log_curves(self, run_id: str, step: int, values: dict[str, float]) -> None:
+        """Add points to live curves ("train/loss", "validation/accuracy", "train/sparsity") at an optimizer step."""
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            run_id, metrics=[Metric(name, float(value), now, step) for name, value in values.items()]
+        )
+
+    def curves(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Return the points (optimizer step, value) of every curve of a run."""
+        names = [name for name in self._client.get_run(run_id).data.metrics if name.startswith(_CURVES)]
+        return {
+            name: sorted((point.step, point.value) for point in self._client.get_metric_history(run_id, name))
+            for name in sorted(names)
+        }
+
+    def log_result(self, run_id: str, result: Result, facts_met: int, facts: int) -> None:
+        """Store the measured outcome."""
+        now = int(time.time() * 1000)
+        values = result.model_dump(exclude=set(_RESULT_TEXT))
+        metrics = [Metric(name, float(value), now, 0) for name, value in values.items()]
+        tags = [RunTag(f"tare.{name}", str(getattr(result, name))) for name in _RESULT_TEXT]
+        tags += [RunTag("tare.verified", json.dumps([facts_met, facts]))]
+        self._client.log_batch(run_id, metrics=metrics, tags=tags)
+
+    def log_artifacts(self, run_id: str, folder: Path) -> None:
+        """Keep every file of a folder as artefacts of a run."""
+        self._client.log_artifacts(run_id, str(folder))
+
+    def artifacts(self, run_id: str) -> list[Artifact]:
+        """Return the files that a run left, fetched to this machine where the store is elsewhere."""
+        listed = [item.path for item in self._client.list_artifacts(run_id) if not item.is_dir]
+        local = None if not self._settings.tracking_uri else tempfile.mkdtemp(dir=self._settings.folder("fetched"))
+        found = []
+        for name in sorted(listed):
+            path = Path(self._client.download_artifacts(run_id, name, local))
+            found.append(Artifact(name=name, path=path, size_bytes=path.stat().st_size))
+        return found
+
+
+def _record(run: Run) -> RunRecord:
+    tags = run.data.tags
+    progress = tags.get("tare.progress")
+    met, facts = json.loads(tags.get("tare.verified", "[0, 0]"))
+    return RunRecord.model_validate(
+        {
+            "run_id": run.info.run_id,
+            "project_id": run.info.experiment_id,
+            "name": run.info.run_name,
+            "recipe": json.loads(tags["tare.recipe"]),
+            "is_baseline": json.loads(tags.get("tare.baseline", "false")),
+            "state": tags["tare.state"],
+            "created_at": datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+            "started_at": tags.get("tare.started_at") or None,
+            "ended_at": tags.get("tare.ended_at") or None,
+            "progress": json.loads(progress) if progress else None,
+            "error": tags.get("tare.error", ""),
+            "notes": json.loads(tags.get("tare.notes", "[]")),
+            "result": _result(run.data.metrics, tags),
+            "verified_count": facts,
+            "verified_met": met,
+        }
+    )
+
+
+def _result(metrics: dict[str, float], tags: dict[str, str]) -> Result | None:
+    if any(f"tare.{name}" not in tags for name in _RESULT_TEXT):
+        return None
+    values: dict[str, Any] = {name: metrics[name] for name in Result.model_fields if name not in _RESULT_TEXT}
+    return Result.model_validate({**values, **{name: tags[f"tare.{name}"] for name in _RESULT_TEXT}})
+
+
+def current_process() -> str:
+    """Return a name of this process that no later process of this machine can have."""
+    import psutil
+
+    return f"{os.uname().nodename}:{os.getpid()}:{psutil.Process().create_time()}"
+
+
+def is_alive(owner: str) -> bool:
+    """True where the process that `current_process` named still runs, or runs on another machine."""
+    import psutil
+
+    node, _, rest = owner.partition(":")
+    pid, _, created = rest.partition(":")
+    if node != os.uname().nodename:
+        return bool(owner)
+    try:
+        return str(psutil.Process(int(pid)).create_time()) == created
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+
+
+def _now_text() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,207 @@
+"""The process that opens files and trains: `python -m runs.worker`, started and owned by a slot of the executor.
+
+One request a line on stdin, answers a line each on stdout. `execute(run_id)` is the same for any executor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from intake.dataset_info import DatasetOptions
+from intake.errors import UserError
+from intake.fit import FitOverrides
+from runs.paths import parsed_folder, prepared_folder, upload_path
+from runs.records import Upload
+from runs.settings import Settings
+
+NICENESS = 10
+log = logging.getLogger("tare")
+
+Report = Callable[[float, str], None]
+
+
+def main() -> None:
+    """Serve requests until stdin closes."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever libraries print belongs in the log, not on the wire
+    os.nice(NICENESS)
+    _end_with_parent()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    log.setLevel(logging.INFO)
+    settings = Settings()
+    _warm_up()
+    for line in sys.stdin:
+        _answer(settings, json.loads(line), answers)
+
+
+def _end_with_parent() -> None:
+    """A worker whose server was killed must not go on training for nobody."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _warm_up() -> None:
+    """Import what every request needs while nobody waits."""
+    from intake.keras_env import keras2, tensorflow, tfmot
+
+    tensorflow().get_logger().setLevel("ERROR")
+    keras2()
+    tfmot()
+
+
+def _answer(settings: Settings, request: dict[str, Any], answers: TextIO) -> None:
+    def report(fraction: float, message: str) -> None:
+        print(json.dumps({"fraction": fraction, "message": message}), file=answers)
+
+    if request["kind"] == "execute":
+        with _log_to(Path(request["log"])):
+            execute(request["run_id"], settings)
+        answer: dict[str, Any] = {"result": None}
+    else:
+        answer = _prepare(settings, request, report)
+    print(json.dumps(answer), file=answers)
+
+
+def _prepare(settings: Settings, request: dict[str, Any], report: Report) -> dict[str, Any]:
+    try:
+        return {"result": PREPARATIONS[request["kind"]](settings, request, report)}
+    except UserError as error:
+        return {"problems": error.problems}
+    except Exception as error:
+        traceback.print_exc()
+        short = f"{type(error).__name__}: {str(error)[:300]}"
+        return {"problems": [f"This is a fault in Tare, not in your file. The worker log has the details. {short}"]}
+
+
+def _inspect_model(settings: Settings, request: dict[str, Any], report: Report) -> Any:
+    upload = Upload.model_validate(request["upload"])
+    report(0.1, f"Opening {upload.file_name}")
+    return ensure_prepared(settings, upload).model_dump(mode="json")
+
+
+def _inspect_dataset(settings: Settings, request: dict[str, Any], report: Report) -> Any:
+    upload = Upload.model_validate(request["upload"])
+    report(0.1, f"Reading {upload.file_name}")
+    options = DatasetOptions.model_validate(request["options"])
+    ensure_parsed(settings, upload, options)
+    return _dataset(settings, upload, options).info.model_dump(mode="json")
+
+
+def _match(settings: Settings, request: dict[str, Any], report: Report) -> Any:
+    from intake.matching import match
+
+    from intake.models import load_prepared
+
+    model, dataset = Upload.model_validate(request["model"]), Upload.model_validate(request["dataset"])
+    options = DatasetOptions.model_validate(request["options"])
+    info = ensure_prepared(settings, model)
+    ensure_parsed(settings, dataset, options)
+    overrides = FitOverrides.model_validate(request["overrides"])
+    data = _dataset(settings, dataset, options)
+    found = match(load_prepared(prepared_folder(settings, model.upload_id)), info, data, overrides, report)
+    return found.model_dump(mode="json")
+
+
+PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
+    "inspect_model": _inspect_model,
+    "inspect_dataset": _inspect_dataset,
+    "match": _match,
+}
+
+
+def ensure_prepared(settings: Settings, upload: Upload) -> Any:
+    """Return the ModelInfo of an upload, opening the file only the first time."""
+    from intake.model_info import ModelInfo
+    from intake.models import inspect_model
+
+    folder = prepared_folder(settings, upload.upload_id)
+    if (folder / "info.json").is_file() and (folder / "model.h5").is_file():
+        return ModelInfo.model_validate_json((folder / "info.json").read_text())
+    return inspect_model(upload_path(settings, upload), folder)
+
+
+def ensure_parsed(settings: Settings, upload: Upload, options: DatasetOptions) -> None:
+    """Read a dataset into arrays, only the first time."""
+    from intake.datasets import parse_dataset
+
+    folder = parsed_folder(settings, upload.upload_id, options)
+    if not (folder / "info.json").is_file():
+        parse_dataset(upload_path(settings, upload), options, folder)
+
+
+def _dataset(settings: Settings, upload: Upload, options: DatasetOptions) -> Any:
+    from intake.datasets import load_parsed
+
+    return load_parsed(parsed_folder(settings, upload.upload_id, options))
+
+
+def execute(run_id: str, settings: Settings | None = None) -> None:
+    """Carry a stored run out and store what came of it: finished with a result, or failed with a sentence."""
+    from runs.execution import Execution
+    from runs.store import Store
+
+    settings = settings or Settings()
+    store = Store(settings)
+    try:
+        Execution(run_id, settings, store).run()
+        store.set_state(run_id, "finished")
+    except UserError as error:
+        log.info("Failed: %s", error)
+        store.set_state(run_id, "failed", str(error))
+    except Exception as error:
+        traceback.print_exc()
+        short = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+        store.set_state(
+            run_id,
+            "failed",
+            f"This is a fault in Tare, not in your files (run {run_id}). The log has the details. {short}",
+        )
+    finally:
+        _forget_graphs()
+
+
+def _forget_graphs() -> None:
+    """Keras 2 keeps every model of a process in a global graph until told otherwise."""
+    import gc
+
+    from intake.keras_env import keras2
+
+    keras2().backend.clear_session()
+    gc.collect()
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Send everything that is printed, also by native code, to a file."""
+    kept = os.dup(1), os.dup(2)
+    with path.open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, saved in enumerate(kept, start=1):
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+if __name__ == "__main__":
+    main()
