@@ -127,7 +127,7 @@ def _load(npy: Path) -> Array:
         return array
 
 
-def _by_part(chosen: Mapping[Key, str], arrays: Mapping[str, Array], role: str) -> dict[PartName, Array]:
+def _by_part(chosen: Mapping[Key, str], arrays: Mapping[str, Array], role: Literal["x", "y"]) -> dict[PartName, Array]:
     found: dict[PartName, Array] = {}
     for part in PARTS:
         key = next((key for (r, p), key in chosen.items() if r == role and p == part), None)

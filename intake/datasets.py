@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from intake.arrays_npz import read_npz
 from intake.dataset_info import DatasetInfo, DatasetOptions
 from intake.errors import BadDataset
 from intake.image_folders import read_image_zip
-from intake.parts import PARTS, Array, Part, PartName, ReadFile, chunks, stored_dtype, value_range
+from intake.parts import CHUNK_BYTES, PARTS, Array, Part, PartName, ReadFile, stored_dtype, value_range
 from intake.previews import looks_like_images, preview_rows, save_preview_images
 from intake.split import lonely_classes, split_indices
 from intake.tables import read_csv, read_parquet
@@ -116,73 +115,78 @@ def _reader(path: Path) -> Callable[[Path, DatasetOptions, Path], ReadFile]:
     return reader
 
 
-def _split(read: ReadFile) -> tuple[dict[PartName, Part], str, list[str]]:
+@dataclass(frozen=True)
+class _Rows:
+    """Chosen rows of a part; nothing is copied before they are stored."""
+
+    source: Part
+    index: Array
+
+    @property
+    def y(self) -> Array | None:
+        return None if self.source.y is None else self.source.y[self.index]
+
+
+def _split(read: ReadFile) -> tuple[dict[PartName, _Rows], str, list[str]]:
     """Give every dataset its three parts; index arrays decide, so the same seed gives the same rows."""
     options, given = read.options, read.parts
     total = sum(len(part.x) for part in given.values())
     if total < MINIMUM_SAMPLES:
         raise BadDataset(
-            f"A dataset must have at least {MINIMUM_SAMPLES} samples to be split, but this one has {total}. Add samples."
+            f"A dataset must have at least {MINIMUM_SAMPLES} samples to be split, but this one has {total}. Add more."
         )
-    parts, notes, words = dict(given), list[str](), []
-    by_class = read.label_kind == "class"
+    parts = {name: _Rows(part, np.arange(len(part.x))) for name, part in given.items()}
+    words, by_class = list[str](), read.label_kind == "class"
     how = f"{'stratified' if by_class else 'random'}, seed {options.seed}"
-    if by_class and ("test" not in given or "validation" not in given):
-        notes += _lonely_note(given["train"], read.class_names)
-    shares: tuple[tuple[PartName, float], ...] = (("test", options.test_share), ("validation", options.validation_share))
+    shares: tuple[tuple[PartName, float], ...] = (
+        ("test", options.test_share),
+        ("validation", options.validation_share),
+    )
     for name, share in shares:
         if name in given:
             words.append(f"{name} part as in the file")
-        elif share > 0:
-            parts["train"], parts[name] = _hold_out(parts["train"], by_class, share, options.seed)
-            words.append(f"{name} {share:.0%} of the {'file' if name == 'test' else 'training part'}, {how}")
-        else:
-            parts[name] = _rows(parts["train"], np.empty(0, np.int64))
-            words.append(f"no {name} part")
-    empty = [name for name in ("train", "test") if len(parts[name].x) == 0]
+            continue
+        parts["train"], parts[name] = _hold_out(parts["train"], by_class, share, options.seed)
+        source = "file" if name == "test" else "training part"
+        words.append(f"{name} {share:.0%} of the {source}, {how}" if share > 0 else f"no {name} part")
+    empty = [name for name in ("train", "test") if len(parts[name].index) == 0]
     if empty:
         raise BadDataset(f"The {' and the '.join(empty)} part has no samples. Add samples or change the shares.")
-    return {name: parts[name] for name in PARTS}, "; ".join(words), notes + _absent_note(parts, read)
+    return {name: parts[name] for name in PARTS}, "; ".join(words), _class_notes(parts, read)
 
 
-def _hold_out(part: Part, by_class: bool, share: float, seed: int) -> tuple[Part, Part]:
-    kept, held_out = split_indices(len(part.x), part.y if by_class else None, share, seed)
-    return _rows(part, kept), _rows(part, held_out)
+def _hold_out(rows: _Rows, by_class: bool, share: float, seed: int) -> tuple[_Rows, _Rows]:
+    if share == 0:
+        return rows, _Rows(rows.source, np.empty(0, np.int64))
+    kept, held_out = split_indices(len(rows.index), rows.y if by_class else None, share, seed)
+    return _Rows(rows.source, rows.index[kept]), _Rows(rows.source, rows.index[held_out])
 
 
-def _rows(part: Part, index: Array) -> Part:
-    # Taking rows of a memory map copies them; the sum over the parts is the size of the file once more.
-    return Part(part.x[index], None if part.y is None else part.y[index])
-
-
-def _lonely_note(part: Part, class_names: tuple[str, ...]) -> list[str]:
-    lonely = lonely_classes(part.y, class_names) if part.y is not None else ()
-    if not lonely:
+def _class_notes(parts: dict[PartName, _Rows], read: ReadFile) -> list[str]:
+    train, whole = parts["train"].y, read.parts["train"].y
+    if read.label_kind != "class" or train is None or whole is None:
         return []
-    return [f"Only one sample each, kept for training and so never tested: {', '.join(lonely[:10])}."]
-
-
-def _absent_note(parts: dict[PartName, Part], read: ReadFile) -> list[str]:
-    train = parts["train"].y
-    if read.label_kind != "class" or train is None:
-        return []
+    notes = []
+    lonely = lonely_classes(whole, read.class_names)
+    if lonely and "test" not in read.parts:
+        notes.append(f"Only one sample each, kept for training and so never tested: {', '.join(lonely[:10])}.")
     counts = np.bincount(train, minlength=len(read.class_names))
     absent = [read.class_names[i] for i in np.flatnonzero(counts == 0)]
-    return [f"No training sample of: {', '.join(absent[:10])}."] if absent else []
+    return [*notes, f"No training sample of: {', '.join(absent[:10])}."] if absent else notes
 
 
 def _store(
-    path: Path, read: ReadFile, parts: dict[PartName, Part], split: tuple[str, list[str]], target: Path
+    path: Path, read: ReadFile, rows: dict[PartName, _Rows], split: tuple[str, list[str]], target: Path
 ) -> DatasetInfo:
+    parts = {name: Part(_save(target / f"x_{_SHORT[name]}.npy", chosen), chosen.y) for name, chosen in rows.items()}
     for name, part in parts.items():
-        _save(target / f"x_{_SHORT[name]}.npy", part.x)
         if part.y is not None:
             np.save(target / f"y_{_SHORT[name]}.npy", part.y)
     train = parts["train"]
     low, high = value_range(train.x)
     sample_shape = tuple(int(side) for side in train.x.shape[1:])
     as_images = read.kind != "table" and looks_like_images(sample_shape)
-    rows = read.preview_rows or (() if as_images else preview_rows(train, read.class_names))
+    shown_rows = read.preview_rows or (() if as_images else preview_rows(train, read.class_names))
     info = DatasetInfo(
         file_name=path.name,
         file_bytes=path.stat().st_size,
@@ -193,7 +197,7 @@ def _store(
         validation_samples=len(parts["validation"].x),
         test_samples=len(parts["test"].x),
         sample_shape=sample_shape,
-        dtype=str(stored_dtype(train.x.dtype)),
+        dtype=str(train.x.dtype),
         value_min=low,
         value_max=high,
         label_kind=read.label_kind,
@@ -204,21 +208,25 @@ def _store(
         feature_names=read.feature_names,
         split=split[0],
         notes=(*read.notes, *split[1]),
-        preview_rows=rows,
+        preview_rows=shown_rows,
         preview_images=save_preview_images(train, read.class_names, (low, high), target) if as_images else (),
     )
     (target / "info.json").write_text(info.model_dump_json(indent=1), "utf-8")
     return info
 
 
-def _save(file: Path, x: Array) -> None:
-    if x.size == 0:
-        np.save(file, x.astype(stored_dtype(x.dtype)))
-        return
-    stored = np.lib.format.open_memmap(file, "w+", stored_dtype(x.dtype), x.shape)
-    for start, rows in chunks(x):
-        stored[start : start + len(rows)] = rows
-    stored.flush()
+def _save(file: Path, rows: _Rows) -> Array:
+    """Write the rows chunk by chunk and return them memory-mapped."""
+    x = rows.source.x
+    dtype = stored_dtype(x.dtype)
+    if len(rows.index) == 0:
+        np.save(file, np.empty((0, *x.shape[1:]), dtype))
+        return np.empty((0, *x.shape[1:]), dtype)
+    stored: Array = np.lib.format.open_memmap(file, "w+", dtype, (len(rows.index), *x.shape[1:]))
+    step = max(1, CHUNK_BYTES // max(1, stored[:1].nbytes))
+    for start in range(0, len(stored), step):
+        stored[start : start + step] = x[rows.index[start : start + step]]
+    return stored
 
 
 def _class_counts(part: Part, read: ReadFile) -> tuple[int, ...]:

@@ -112,7 +112,9 @@ def _without_common_root(
     return paths
 
 
-def _measure(archive: zipfile.ZipFile, pictures: Sequence[_Picture], file: str) -> tuple[list[tuple[int, int]], list[str]]:
+def _measure(
+    archive: zipfile.ZipFile, pictures: Sequence[_Picture], file: str
+) -> tuple[list[tuple[int, int]], list[str]]:
     """Return (height, width) and mode of each image from its header, before any pixel is decoded."""
     sizes, modes, bad = [], [], []
     for picture in pictures:

@@ -12,7 +12,22 @@ _RENAMED_KEYS = {"LeakyReLU": {"negative_slope": "alpha"}}
 _ACCEPTED_BESIDE_SIGNATURE = {"zero_output_for_mask"}
 _LAYER_KEYS = ("layer", "forward_layer", "backward_layer", "cell", "cells")
 _SAME_ACTIVATIONS = frozenset(
-    "elu exponential gelu linear mish relu selu sigmoid silu softmax softplus softsign swish tanh".split()
+    (
+        "elu",
+        "exponential",
+        "gelu",
+        "linear",
+        "mish",
+        "relu",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softmax",
+        "softplus",
+        "softsign",
+        "swish",
+        "tanh",
+    )
 )
 """Activations that mean the same in both Kerases. hard_sigmoid does not: the slopes differ."""
 
@@ -87,12 +102,8 @@ def _translated_value(layer_name: str, key: str, value: Any) -> Any:
 def _dtype(layer_name: str, value: Any) -> str:
     if isinstance(value, dict):
         value = value.get("config", {}).get("name", value.get("class_name"))
-    if value in (None, "float32") or str(value).startswith(("int", "uint", "bool")):
-        if str(value).startswith("int8_from"):
-            raise UnsupportedModel(
-                f"Layer '{layer_name}' is already quantized ({value}). Upload the model as it was before quantization."
-            )
-        return str(value or "float32")
+    if str(value).startswith(("int", "uint", "bool")) and "_from_" not in str(value):
+        return str(value)
     if "_from_" in str(value):
         raise UnsupportedModel(
             f"Layer '{layer_name}' is already quantized ({value}). Upload the model as it was before quantization."

@@ -14,7 +14,7 @@ from intake import keras_env
 from intake.errors import UnsupportedModel
 from intake.keras3_activations import call_operation, composed_activation
 from intake.keras3_config import keras2_class, keras2_config
-from intake.model_graph import Call, Keras3Library, layer_names, replay
+from intake.model_graph import Call, Keras3Library, layer_names, replay, tensor_name
 
 
 class Keras3Layers:
@@ -79,8 +79,8 @@ def copy_weights(layer: Any, twin: Any) -> None:
     received = [tuple(weight.shape) for weight in weights]
     if expected != received:
         raise UnsupportedModel(
-            f"Layer '{layer.name}' ({type(layer).__name__}) has weights of the shapes {received}, but in Keras 2 it has "
-            f"{expected}. Replace it by a layer that both have and save the model again."
+            f"Layer '{layer.name}' ({type(layer).__name__}) has weights of the shapes {received}, but in Keras 2 it "
+            f"has {expected}. Replace it by a layer that both have and save the model again."
         )
     twin.set_weights(weights)
     if hasattr(twin, "finalize_state"):
@@ -112,8 +112,6 @@ def rebuild_with(
 
 
 def _new_input(tensor: Any) -> Any:
-    from intake.model_graph import tensor_name
-
     dtype = tensor.dtype if isinstance(tensor.dtype, str) else tensor.dtype.name
     return keras_env.keras2().Input(shape=tuple(tensor.shape)[1:], dtype=dtype, name=tensor_name(tensor))
 

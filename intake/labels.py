@@ -44,7 +44,7 @@ def read_labels(raw: Mapping[PartName, Array], wanted: Wanted, source: str) -> L
     widths = {array.shape[1:] for array in arrays.values()}
     if len(widths) > 1:
         shapes = ", ".join(f"{part} {array.shape}" for part, array in arrays.items())
-        raise BadDataset(f"The labels must have the same shape in every part, but found {shapes}. Store them alike.")
+        raise BadDataset(f"Labels must have the same shape in every part, but found {shapes}. Store them alike.")
     problems = [non_finite_problem(array, f"{source} ({part})") for part, array in arrays.items()]
     found = [problem for problem in problems if problem]
     if found:
@@ -79,7 +79,7 @@ def _squeeze(array: Array, source: str) -> Array:
 
 def _rows(arrays: dict[PartName, Array], merged: Array, wanted: Wanted, source: str) -> Labels:
     if merged.dtype.kind == "U":
-        raise BadDataset(f"{source} holds rows of text, shape {merged.shape}; give one class name per sample instead.")
+        raise BadDataset(f"{source} holds rows of text (shape {merged.shape}). Give one class name per sample instead.")
     zero_one = bool(np.isin(merged, (0, 1)).all())
     if wanted == "value" or (wanted == "auto" and not zero_one):
         return Labels("value", (), {part: np.asarray(array, np.float32) for part, array in arrays.items()})
@@ -97,8 +97,8 @@ def _rows(arrays: dict[PartName, Array], merged: Array, wanted: Wanted, source: 
 def _column(arrays: dict[PartName, Array], merged: Array, wanted: Wanted, source: str) -> Labels:
     if merged.dtype.kind == "U" and wanted == "value":
         raise BadDataset(
-            f"{source} is to be read as numbers, but it holds text such as {str(merged[0])!r}. Read the labels as classes, "
-            "or store numbers."
+            f"{source} is to be read as numbers, but it holds text such as {str(merged[0])!r}. Read the labels as "
+            "classes, or store numbers."
         )
     distinct = np.unique(merged)
     whole = merged.dtype.kind in "iub" or (merged.dtype.kind == "f" and bool((distinct == np.floor(distinct)).all()))

@@ -7,7 +7,12 @@ TensorFlow by name (ResidualWrapper, TFSMLayer, TorchModuleWrapper, ClassMethod,
 
 from __future__ import annotations
 
-LAYER_CLASSES = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LAYER_CLASSES = _names(
     """
     Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D
     AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add
@@ -35,11 +40,11 @@ LAYER_CLASSES = frozenset(
     Solarization SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells
     Subtract SyncBatchNormalization TFOpLambda ThresholdedReLU TimeDistributed UnitNormalization UpSampling1D
     UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
-    """.split()
+    """
 )
 """Layers and models of Keras 2 and Keras 3."""
 
-SETTING_CLASSES = frozenset(
+SETTING_CLASSES = _names(
     """
     Constant DTypePolicy DTypePolicyMap FloatDTypePolicy GlorotNormal GlorotUniform HeNormal HeUniform
     Identity IdentityInitializer L1 L1L2 L2 LecunNormal LecunUniform MaxNorm MinMaxNorm NonNeg Ones Orthogonal
@@ -49,33 +54,33 @@ SETTING_CLASSES = frozenset(
     glorot_uniform he_normal he_uniform identity l1 l1_l2 l2 lecun_normal lecun_uniform max_norm min_max_norm
     non_neg ones orthogonal orthogonal_regularizer radial_constraint random_normal random_uniform stft
     truncated_normal unit_norm variance_scaling zeros
-    """.split()
+    """
 )
 """Initializers, regularizers, constraints and the plain values of the config format."""
 
-ACTIVATIONS = frozenset(
+ACTIVATIONS = _names(
     """
     celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
     log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign
     sparse_plus sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
-    """.split()
+    """
 )
 """Activations that Keras 2 or Keras 3 knows by name."""
 
 CODE_CLASSES = frozenset({"Lambda", "__lambda__"})
 """Hold Python code, stored as bytes, that runs when the file is opened."""
 
-KERAS3_OPERATIONS = frozenset(
+KERAS3_OPERATIONS = _names(
     """
     Abs Absolute Add Cast Clip Concatenate Divide Exp ExpandDims GetItem Log Matmul Max Maximum Mean Min Minimum
     Multiply Negative NotEqual Power Relu Relu6 Reshape Rsqrt Sigmoid Silu Softmax Sqrt Square Squeeze Stack Subtract
     Sum Tanh Transpose TrueDivide Gelu Any All LogicalAnd LogicalOr LogicalNot Equal Greater GreaterEqual Less LessEqual
-    """.split()
+    """
 )
 """Operations of Keras 3 (`x + y` on tensors of a functional model) that only compute."""
 
-TENSORFLOW_NAMESPACES = ("math.", "nn.", "linalg.", "image.resize", "__operators__.", "keras.activations.")
-TENSORFLOW_FUNCTIONS = frozenset(
+TENSORFLOW_NAMESPACES = ("math.", "nn.", "linalg.", "image.resize", "__operators__.")
+TENSORFLOW_FUNCTIONS = _names(
     """
     abs add argmax argmin broadcast_to cast clip_by_value concat cos divide equal exp expand_dims gather greater
     greater_equal identity less less_equal matmul maximum minimum multiply negative norm not_equal one_hot ones_like
@@ -83,6 +88,6 @@ TENSORFLOW_FUNCTIONS = frozenset(
     sin slice split sqrt square squeeze stack stop_gradient strided_slice subtract tanh tile transpose truediv unstack
     zeros_like compat.v1.transpose compat.v1.shape compat.v1.gather compat.v1.squeeze compat.v1.nn.softmax
     compat.v1.expand_dims compat.v1.pad compat.v1.concat
-    """.split()
+    """
 )
 """TensorFlow functions that a functional Keras 2 model may call by name. Others could read or write files."""

@@ -154,8 +154,9 @@ def _function_reason(node: dict[str, Any]) -> str | None:
 def _tensorflow_reason(settings: object) -> str | None:
     function = settings.get("function") if isinstance(settings, dict) else None
     if isinstance(function, str):
-        allowed = function in TENSORFLOW_FUNCTIONS or function.startswith(TENSORFLOW_NAMESPACES)
-        if allowed:
+        if function in TENSORFLOW_FUNCTIONS or function.startswith(TENSORFLOW_NAMESPACES):
+            return None
+        if function.removeprefix("keras.activations.") in ACTIVATIONS:
             return None
     return (
         f"it calls the TensorFlow function '{str(function)[:60]}', which is not on the list of functions that only "

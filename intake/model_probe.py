@@ -28,7 +28,7 @@ def probe_batch(model: Any) -> list[np.ndarray[Any, Any]]:
 
 
 def _index_limits(model: Any) -> dict[int, int]:
-    """input_dim of the smallest Embedding, by id of the input tensor that feeds it; -1 entry: fed indirectly."""
+    """input_dim of the smallest Embedding, by id of the tensor that feeds it (an input or something in between)."""
     limits: dict[int, int] = {}
     for layer in model.layers:
         if type(layer).__name__ != "Embedding":
@@ -97,7 +97,7 @@ def require_equal_outputs(original: Any, rebuilt: Any, first_difference: Any) ->
     name = first_difference(batch)
     where = f" It starts at layer '{name}'." if name else ""
     raise UnsupportedModel(
-        f"The model could be rebuilt in Keras 2, but computes something else there: on random inputs its outputs differ "
-        f"by up to {largest:.3g}, and at most {TOLERANCE:g} is accepted.{where} Replace that layer by a simpler built-in "
-        "one and save the model again."
+        f"The model could be rebuilt in Keras 2, but computes something else there: on random inputs its outputs "
+        f"differ by up to {largest:.3g}, and at most {TOLERANCE:g} is accepted.{where} Replace that layer by a simpler "
+        "built-in one and save the model again."
     )

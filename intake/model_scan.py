@@ -195,8 +195,9 @@ def _archive_problems(archive: zipfile.ZipFile, file_name: str) -> list[str]:
     else:
         missing = [name for name in ("config.json", "metadata.json", "model.weights.h5") if name not in names]
         if missing:
-            problems.append(f"{file_name} is a zip archive without {', '.join(missing)}, so it is no .keras model. "
-                            f"{_SAVE_AGAIN}")
+            problems.append(
+                f"{file_name} is a zip archive without {', '.join(missing)}, so it is no .keras model. {_SAVE_AGAIN}"
+            )
     return problems
 
 

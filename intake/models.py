@@ -15,7 +15,10 @@ from typing import Any
 from intake import keras_env
 from intake.errors import UnsupportedModel, UserError
 from intake.model_clean_copy import write_clean_copy
-from intake.model_info import LayerInfo, ModelInfo
+from intake.model_cleaning import clean_keras2, clean_keras3
+from intake.model_description import describe_model
+from intake.model_graph import Keras2Library, Keras3Library, layer_names
+from intake.model_info import ModelInfo
 from intake.model_scan import ScannedModel, scan_model
 
 PREPARED_MODEL = "model.h5"
@@ -36,10 +39,9 @@ def inspect_model(path: Path, prepared_dir: Path) -> ModelInfo:
         UnsupportedModel: the file must not or cannot be opened, or has no equal in Keras 2.
     """
     scanned = scan_model(path)
-    with _opened(scanned) as (original, notes):
-        with _rewording(scanned, "could be opened, but not run on a random batch"):
-            model, largest = _clean_model(scanned, original)
-    info = _model_info(scanned, model, largest, notes)
+    with _opened(scanned) as (original, notes), _rewording(scanned, "could be opened, but not run on a random batch"):
+        model, largest = clean_keras3(original) if scanned.is_keras3 else clean_keras2(original)
+    info = describe_model(scanned, model, largest, notes)
     prepared_dir.mkdir(parents=True, exist_ok=True)
     _write_in_one_step(prepared_dir / PREPARED_MODEL, lambda target: _save_hdf5(model, target))
     _write_in_one_step(
@@ -126,15 +128,7 @@ def _what_to_do(scanned: ScannedModel) -> str:
     return "Open it in the Keras that wrote it and save it again with model.save('model.keras')."
 
 
-def _clean_model(scanned: ScannedModel, original: Any) -> tuple[Any, float]:
-    from intake.model_cleaning import clean_keras2, clean_keras3
-
-    return clean_keras3(original) if scanned.is_keras3 else clean_keras2(original)
-
-
 def _named_layers(scanned: ScannedModel, original: Any) -> dict[str, Any]:
-    from intake.model_graph import Keras2Library, Keras3Library, layer_names
-
     return layer_names(Keras3Library() if scanned.is_keras3 else Keras2Library(), original)
 
 
@@ -173,57 +167,3 @@ def _write_in_one_step(target: Path, write: Callable[[Path], Any]) -> None:
         unfinished = Path(folder) / target.name
         write(unfinished)
         os.replace(unfinished, target)
-
-
-def _model_info(scanned: ScannedModel, model: Any, largest: float, notes: tuple[str, ...]) -> ModelInfo:
-    trainable = sum(int(weight.shape.num_elements()) for weight in model.trainable_weights)
-    return ModelInfo(
-        file_name=scanned.path.name,
-        file_bytes=scanned.file_bytes,
-        sha256=scanned.sha256,
-        uploaded_format=scanned.uploaded_format,
-        saved_by=scanned.saved_by,
-        layers=tuple(_layer_info(layer) for layer in model.layers),
-        parameters=model.count_params(),
-        trainable_parameters=trainable,
-        input_shapes=tuple(_shape(tensor) for tensor in model.inputs),
-        input_dtypes=tuple(tensor.dtype.name for tensor in model.inputs),
-        output_shapes=tuple(_shape(tensor) for tensor in model.outputs),
-        output_activation=_output_activation(model),
-        saved_loss=scanned.saved_loss,
-        saved_loss_from_logits=scanned.saved_loss_from_logits,
-        probe_max_difference=largest,
-        rebuilt=scanned.is_keras3,
-        notes=notes,
-    )
-
-
-def _shape(tensor: Any) -> tuple[int | None, ...]:
-    return tuple(None if size is None else int(size) for size in tensor.shape)
-
-
-def _layer_info(layer: Any) -> LayerInfo:
-    weights = layer.weights
-    outputs = layer.output if not isinstance(layer.output, list | tuple | dict) else None
-    return LayerInfo(
-        name=layer.name,
-        class_name=type(layer).__name__,
-        output_shape=_shape(outputs) if outputs is not None else None,
-        parameters=sum(int(weight.shape.num_elements()) for weight in weights),
-        weight_bytes=sum(int(weight.shape.num_elements()) * weight.dtype.size for weight in weights),
-        activation=_activation_name(layer),
-    )
-
-
-def _activation_name(layer: Any) -> str | None:
-    activation = getattr(layer, "activation", None)
-    name = getattr(activation, "__name__", None)
-    return str(name) if name else None
-
-
-def _output_activation(model: Any) -> str:
-    layer = model.outputs[0]._keras_history.layer
-    if type(layer).__name__ in ("Softmax", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"):
-        return type(layer).__name__.lower()
-    wrapped = getattr(layer, "layer", None)
-    return _activation_name(layer) or (_activation_name(wrapped) if wrapped is not None else None) or "unknown"

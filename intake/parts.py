@@ -20,7 +20,7 @@ PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 
 EXPANDED_LIMIT_BYTES = 8 * 2**30
 """Most that one uploaded file may take once it is unpacked (archive members, decoded images, table cells)."""
-_CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ReadFile:
 def chunks(array: Array) -> Iterator[tuple[int, Array]]:
     """Yield (first row, rows) of about 16 MiB each, so that a memory map is never read whole."""
     row_bytes = max(1, array[:1].nbytes)
-    step = max(1, _CHUNK_BYTES // row_bytes)
+    step = max(1, CHUNK_BYTES // row_bytes)
     for start in range(0, len(array), step):
         yield start, array[start : start + step]
 

@@ -17,12 +17,11 @@ _ROW_VALUES = 12
 
 def looks_like_images(sample_shape: tuple[int, ...]) -> bool:
     """Return True for (h, w), (h, w, 1 or 3) and (1 or 3, h, w) with 8 <= h, w <= 512."""
+    sides = sample_shape
     if len(sample_shape) == 3 and sample_shape[2] in (1, 3):
         sides = sample_shape[:2]
     elif len(sample_shape) == 3 and sample_shape[0] in (1, 3):
         sides = sample_shape[1:]
-    else:
-        sides = sample_shape
     return len(sides) == 2 and all(8 <= side <= 512 for side in sides)
 
 

@@ -23,7 +23,9 @@ _LABEL_NAMES = (
 )  # fmt: skip
 _MOST_DISTINCT = 50
 _DISTINCT_SHARE = 0.2
-_IDENTIFIER = re.compile(r"(^|[_\s-])(id|index|no|nr|number|row)$|^unnamed: 0$|(?<=[a-z])(Id|ID|Number|Index)$|^(id|ID|Id)$")
+_IDENTIFIER = re.compile(
+    r"(^|[_\s-])(id|index|no|nr|number|row)$|^unnamed: 0$|(?<=[a-z])(Id|ID|Number|Index)$|^(id|ID|Id)$"
+)
 
 
 @dataclass(frozen=True)

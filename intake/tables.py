@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-
 from intake.dataset_info import DatasetOptions
 from intake.errors import BadDataset
 from intake.labels import read_labels
@@ -191,5 +190,3 @@ def _preview(frame: pd.DataFrame) -> tuple[dict[str, str], ...]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-

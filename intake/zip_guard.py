@@ -7,6 +7,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from intake.errors import BadDataset
@@ -64,7 +65,7 @@ def _problems(name: str, members: list[zipfile.ZipInfo], member_limit: int) -> l
             f"{name} must unpack to at most {EXPANDED_LIMIT_BYTES / 2**30:.0f} GiB, but it declares "
             f"{expanded / 2**30:.1f} GiB. Upload fewer or smaller files."
         )
-    rules = (
+    rules: tuple[tuple[Callable[[zipfile.ZipInfo], bool], str, str], ...] = (
         (lambda m: bool(m.flag_bits & 1), "is encrypted", "Pack it again without a password."),
         (lambda m: stat.S_ISLNK(m.external_attr >> 16), "is a link", "Pack the files themselves."),
         (lambda m: _leaves_folder(m.filename), "points outside of the archive", "Pack it again with relative names."),

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from intake.preprocessing import apply_labels, model_input
-from intake.representative import representative_samples, training_batches
-from intake.tasks import confidence_interval, score
 
 from intake.datasets import Dataset, load_parsed
 from intake.fit import Fit
 from intake.models import load_prepared, save_as_uploaded
+from intake.preprocessing import apply_labels, model_input
+from intake.representative import representative_samples, training_batches
+from intake.tasks import confidence_interval, score
 from measure.export import Conversion, convert, write_file
 from measure.facts import Fact
 from measure.layers import tensor_rows

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from intake.tasks import check_fit
-
 from intake.dataset_info import DatasetInfo, DatasetOptions
 from intake.errors import UserError
 from intake.fit import Fit, FitOverrides, MatchReport
 from intake.model_info import ModelInfo
+from intake.tasks import check_fit
 from optimizers.recipe import Recipe
 from runs.executor import LocalExecutor
 from runs.jobs import Job
@@ -205,6 +204,11 @@ class Service:
                 job = self._jobs["example"] = Job("Preparing the example")
                 threading.Thread(target=self._create_example, args=(job,), daemon=True).start()
             return job
+
+    def example_job(self) -> Job | None:
+        """Return the newest job of `create_example`, to look at it again; None where nobody called it."""
+        with self._lock:
+            return self._jobs.get("example")
 
     def _create_example(self, job: Job) -> None:
         try:

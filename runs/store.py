@@ -9,15 +9,16 @@ import json
 import logging
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
@@ -163,7 +164,13 @@ class Store:
         self._client.delete_run(run_id)
 
     def set_state(self, run_id: str, state: RunState, error: str = "") -> None:
-        """Move a run to a state, with the reason where it failed."""
+        """Move a run to a state, with the reason where it failed; raises UserError where the run was deleted."""
+        try:
+            self._set_state(run_id, state, error)
+        except MlflowException:
+            raise UserError("This run was deleted.") from None
+
+    def _set_state(self, run_id: str, state: RunState, error: str) -> None:
         now = _now_text()
         tags = [RunTag("tare.state", state), RunTag("tare.error", error)]
         if state == "running":
@@ -228,13 +235,20 @@ class Store:
 
     def artifacts(self, run_id: str) -> list[Artifact]:
         """Return the files that a run left, fetched to this machine where the store is elsewhere."""
-        listed = [item.path for item in self._client.list_artifacts(run_id) if not item.is_dir]
-        local = None if not self._settings.tracking_uri else tempfile.mkdtemp(dir=self._settings.folder("fetched"))
-        found = []
-        for name in sorted(listed):
-            path = Path(self._client.download_artifacts(run_id, name, local))
-            found.append(Artifact(name=name, path=path, size_bytes=path.stat().st_size))
-        return found
+        folder = self._artifact_folder(run_id)
+        files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+        return [Artifact(name=path.name, path=path, size_bytes=path.stat().st_size) for path in files]
+
+    def _artifact_folder(self, run_id: str) -> Path:
+        uri = urlparse(self._client.get_run(run_id).info.artifact_uri)
+        if uri.scheme in ("", "file"):
+            return Path(unquote(uri.path))
+        folder = self._settings.folder("fetched") / run_id
+        for item in self._client.list_artifacts(run_id):
+            if not item.is_dir and not (folder / item.path).is_file():
+                folder.mkdir(exist_ok=True)
+                self._client.download_artifacts(run_id, item.path, str(folder))
+        return folder
 
 
 def _record(run: Run) -> RunRecord:

@@ -105,7 +105,6 @@ def _inspect_dataset(settings: Settings, request: dict[str, Any], report: Report
 
 def _match(settings: Settings, request: dict[str, Any], report: Report) -> Any:
     from intake.matching import match
-
     from intake.models import load_prepared
 
     model, dataset = Upload.model_validate(request["model"]), Upload.model_validate(request["dataset"])

@@ -1,0 +1,71 @@
+# `make run` sets everything up and starts Tare; `make test` runs every check. `make help` lists the rest.
+
+PORT ?= 8501
+HOST ?= 127.0.0.1
+SEEDS ?= 1
+IMAGE ?= tare
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+STORE := $(or $(TARE_HOME),var)/mlflow.db
+
+# What a measurement is told: only what was given on the command line.
+BENCH = $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OUT),--out "$(OUT)")
+
+.PHONY: help run setup dev test check format docs bench-mnist bench-pairs image clean
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: setup ## set up what is missing and start the dashboard (PORT=8501, HOST=127.0.0.1)
+	@echo "Tare is starting on http://$(HOST):$(PORT)"
+	@exec $(VENV)/bin/streamlit run app.py --server.port $(PORT) --server.address $(HOST)
+
+setup: $(VENV)/.runtime ## make .venv with the pinned versions, and the run store
+	@test -e "$(STORE)" || $(VENV)/bin/python -m runs.prepare
+
+$(VENV)/.runtime: requirements.txt
+	@python=$$(scripts/find-python) || exit 1; \
+	if ! $(VENV)/bin/python -c pass 2>/dev/null; then \
+		echo "Making $(VENV) with $$python"; "$$python" -m venv --clear $(VENV); \
+	fi
+	@echo "Installing what requirements.txt names; the first time takes some minutes"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+dev: setup $(VENV)/.dev
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+test: check ## format, lint, types, and all tests with the browser journeys
+	@scripts/install-chromium
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: dev ## format, lint and types only
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy .
+
+format: dev ## format the code and mend what the linter can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+docs: setup ## write the generated parts of docs/ again
+	$(VENV)/bin/python -m docs.generate
+
+bench-mnist: setup ## measure every technique on MNIST (DATA=mnist.npz, OUT=rows.csv, SEEDS=1)
+	@test -n "$(DATA)" || { echo "Name the MNIST file: make bench-mnist DATA=path/to/mnist.npz"; exit 1; }
+	$(VENV)/bin/python -m bench.mnist "$(DATA)" $(BENCH)
+
+bench-pairs: setup ## measure other kinds of input (CSV=file LABEL=column, ZIP=images.zip MODEL=model, OUT=rows.csv)
+	$(VENV)/bin/python -m bench.pairs $(BENCH) $(if $(CSV),--csv "$(CSV)") $(if $(LABEL),--label "$(LABEL)") \
+		$(if $(ZIP),--zip "$(ZIP)") $(if $(MODEL),--model "$(MODEL)")
+
+image: ## build the container image (IMAGE=tare)
+	docker build --tag $(IMAGE) .
+
+clean: ## remove .venv and caches; the runs in var/ stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

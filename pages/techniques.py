@@ -1,0 +1,24 @@
+"""Help: what each technique does, when to use it, what its parameters mean. All read from the declarations."""
+
+import streamlit as st
+
+from optimizers import TECHNIQUES
+from optimizers.declaration import markdown_table
+from optimizers.fine_tuning import FineTuning
+
+st.title("Techniques")
+st.markdown("Each run applies one technique, or two that go together. What follows is what the forms are made of.")
+for entry in TECHNIQUES:
+    with st.container(border=True, key=f"technique:{entry.name}"):
+        st.subheader(entry.title)
+        st.markdown(entry.summary)
+        st.markdown(
+            f"- **Use it** {entry.use_when}\n- **Avoid it when** {entry.avoid_when}\n- **What shrinks:** {entry.shrinks}"
+        )
+        if entry.fine_tuning is not None:
+            st.markdown("It trains: the fine-tuning settings below apply, with its own defaults.")
+        with st.expander("Parameters", key=f"technique:{entry.name}:parameters"):
+            st.markdown(markdown_table(entry.Params))
+        st.caption(f"Source: {entry.source}")
+st.subheader("Fine-tuning")
+st.markdown(markdown_table(FineTuning))

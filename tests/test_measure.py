@@ -1,0 +1,99 @@
+"""Sizes and weights are read from the exported file."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from measure.export import Conversion, convert
+from measure.layers import tensor_rows
+from measure.litert import latency_ms, predict
+from measure.sizes import gzip_bytes, measure_sizes
+from measure.weights import WeightTensor, of_layer, read_weights
+from tests.conftest import EasyData, dense_model
+
+
+def tensor(values: list[Any], dtype: str = "float32", zero_points: tuple[int, ...] = ()) -> WeightTensor:
+    array = np.asarray(values)
+    return WeightTensor("t", dtype, array, array.nbytes, np.asarray(zero_points, np.int64), 0)
+
+
+def test_zeros_are_counted_at_the_zero_point_of_each_channel() -> None:
+    weights = tensor([[3, 3, 1], [0, 5, 5]], "int8", (3, 5))
+    assert weights.nonzero == 2
+    assert weights.zero_share == pytest.approx(4 / 6)
+
+
+def test_distinct_values_per_channel_differ_from_those_of_the_tensor() -> None:
+    weights = tensor([[1.0, 2.0, 2.0], [10.0, 20.0, 20.0]])
+    assert (weights.distinct, weights.distinct_per_channel) == (4, 2)
+
+
+def test_entropy_of_a_fair_coin_is_one_bit_a_weight() -> None:
+    assert tensor([0.0, 1.0, 0.0, 1.0]).entropy_bits == pytest.approx(4)
+    assert tensor([7.0, 7.0]).entropy_bits == 0
+
+
+def test_every_weight_of_the_keras_model_is_found_in_the_file() -> None:
+    model = dense_model()
+    model.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in model.get_weights()])
+    tensors = read_weights(convert(model, Conversion()))
+    assert sum(entry.size for entry in tensors) == model.count_params()
+    for name in ("hidden", "head"):
+        kernel = model.get_layer(name).kernel.numpy()
+        found = of_layer(tensors, name, kernel.size)
+        assert found is not None
+        np.testing.assert_array_equal(found.values, kernel.T)
+
+
+@pytest.mark.parametrize(("number_format", "dtype"), [("float32", "float32"), ("float16", "float16"), ("int8", "int8")])
+def test_dtype_is_the_one_asked_for(number_format: Any, dtype: str, trained_model: Any, easy_data: EasyData) -> None:
+    conversion = Conversion(number_format=number_format, representative_samples=20)
+    tensors = read_weights(convert(trained_model, conversion, easy_data.x[:20]))
+    assert {entry.dtype for entry in tensors if entry.values.ndim >= 2} == {dtype}
+
+
+def test_integer_inputs_and_outputs_are_scaled_for_the_caller(trained_model: Any, easy_data: EasyData) -> None:
+    floats = predict(convert(trained_model, Conversion()), easy_data.x_test)
+    whole = Conversion(number_format="int8", io_dtype="int8", representative_samples=100)
+    integers = predict(convert(trained_model, whole, easy_data.x[:100]), easy_data.x_test)
+    assert (floats.argmax(1) == integers.argmax(1)).mean() > 0.95
+    assert np.abs(floats - integers).max() < 0.3
+
+
+def test_batches_and_single_samples_answer_alike(trained_model: Any, easy_data: EasyData) -> None:
+    tflite = convert(trained_model, Conversion())
+    batched, single = predict(tflite, easy_data.x_test, 32), predict(tflite, easy_data.x_test, 1)
+    np.testing.assert_allclose(batched, single, atol=1e-5)
+    np.testing.assert_allclose(batched, trained_model.predict(easy_data.x_test, verbose=0), atol=1e-5)
+
+
+def test_int8_without_samples_is_our_mistake(trained_model: Any) -> None:
+    with pytest.raises(ValueError, match="representative"):
+        convert(trained_model, Conversion(number_format="int8"))
+
+
+def test_sizes_are_those_of_the_files(tmp_path: Path, trained_model: Any) -> None:
+    tflite = convert(trained_model, Conversion())
+    uploaded = tmp_path / "model.h5"
+    uploaded.write_bytes(b"x" * 1000)
+    sizes = measure_sizes(tflite, read_weights(tflite), uploaded)
+    assert sizes.tflite_bytes == len(tflite)
+    assert sizes.gzip_bytes == gzip_bytes(tflite) == len(gzip.compress(tflite, 9, mtime=0))
+    assert sizes.uploaded_format_bytes == 1000
+    assert sizes.uploaded_format_gzip_bytes < 100
+    assert 0 < sizes.nonzero_parameters <= sizes.parameters
+    assert sizes.entropy_floor_bytes <= sizes.tflite_bytes
+
+
+def test_tensor_rows_are_largest_first(trained_model: Any) -> None:
+    rows = tensor_rows(read_weights(convert(trained_model, Conversion())))
+    assert [row.stored_bytes for row in rows] == sorted((row.stored_bytes for row in rows), reverse=True)
+
+
+def test_latency_is_a_positive_time(trained_model: Any, easy_data: EasyData) -> None:
+    assert 0 < latency_ms(convert(trained_model, Conversion()), easy_data.x[:1]) < 1000

@@ -1,0 +1,205 @@
+"""Figures: size against metric, and the curves of a training. The data half is in `ui.frames`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from intake.fit import Fit
+from ui.formatting import as_hover, kilobytes, metric_change, metric_text
+from ui.frames import SIZES, SizeKind, pareto_front
+from ui.palette import COLOURS, NEUTRAL, look_of, rank_of
+from ui.wording import METRICS
+
+Curves = dict[str, list[tuple[int, float]]]
+_FAINT = "rgba(122, 134, 143, 0.45)"
+
+
+def tradeoff_figure(
+    frame: pd.DataFrame,
+    size: SizeKind,
+    fit: Fit,
+    *,
+    log_size: bool = False,
+    intervals: bool = True,
+    selected: str = "",
+) -> go.Figure:
+    """Return size against metric, one point per measured run; each point carries its run id in `customdata`.
+
+    Args:
+        frame: of `ui.frames.with_changes`.
+        size: what the x axis shows.
+        fit: names the metric, and says which way is better.
+        log_size: logarithmic x axis.
+        intervals: draw the 95 % intervals of the metric.
+        selected: id of the run to ring.
+    """
+    shown = frame.dropna(subset=["size", "metric"]).copy()
+    factor = 100 if fit.metric_name == "accuracy" else 1
+    shown[["y", "y_low", "y_high"]] = shown[["metric", "metric_low", "metric_high"]] * factor
+    shown["hover"] = [hover_card(row, fit) for row in shown.to_dict("records")]
+    figure = go.Figure()
+    _add_baseline_lines(figure, shown)
+    _add_front(figure, shown, size, fit)
+    for techniques in sorted(set(shown["techniques"]), key=rank_of):
+        _add_points(figure, shown[shown["techniques"] == techniques], techniques, intervals)
+    _add_ring(figure, shown[shown["run_id"] == selected])
+    _lay_out(figure, size, fit, log_size)
+    return figure
+
+
+def _add_baseline_lines(figure: go.Figure, shown: pd.DataFrame) -> None:
+    for row in shown[shown["is_baseline"]].tail(1).to_dict("records"):
+        line = {"dash": "dot", "width": 1, "color": _FAINT}
+        figure.add_hline(y=row["y"], line=line)
+        figure.add_vline(x=row["size"], line=line)
+
+
+def _add_front(figure: go.Figure, shown: pd.DataFrame, size: SizeKind, fit: Fit) -> None:
+    front = pareto_front(shown, size.field, fit.higher_is_better)
+    if len(front) < 2:
+        return
+    points = shown.set_index("run_id").loc[front]
+    figure.add_scatter(
+        x=points["size"], y=points["y"], mode="lines", name="Pareto front", hoverinfo="skip",
+        line={"color": NEUTRAL, "width": 1.5, "shape": "hv"},
+    )  # fmt: skip
+
+
+def _add_points(figure: go.Figure, group: pd.DataFrame, techniques: tuple[str, ...], intervals: bool) -> None:
+    look = look_of(techniques)
+    is_combined = look.outline != look.colour
+    figure.add_scatter(
+        x=group["size"],
+        y=group["y"],
+        mode="markers",
+        name=str(group["title"].iloc[0]),
+        customdata=group[["run_id"]].to_numpy(),
+        hovertext=group["hover"],
+        hoverinfo="text",
+        marker={
+            "symbol": look.symbol,
+            "color": look.colour,
+            "size": 18 if not techniques else 13,
+            "line": {"color": look.outline, "width": 3.5 if is_combined else 0},
+        },
+        error_y=_interval(group, look.colour) if intervals else None,
+        unselected={"marker": {"opacity": 1}},
+    )
+
+
+def _interval(group: pd.DataFrame, colour: str) -> dict[str, Any]:
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": group["y_high"] - group["y"],
+        "arrayminus": group["y"] - group["y_low"],
+        "color": f"rgba({red}, {green}, {blue}, 0.35)",
+        "thickness": 1.2,
+        "width": 3,
+    }
+
+
+def _add_ring(figure: go.Figure, chosen: pd.DataFrame) -> None:
+    if not chosen.empty:
+        figure.add_scatter(
+            x=chosen["size"], y=chosen["y"], mode="markers", hoverinfo="skip", showlegend=False,
+            customdata=chosen[["run_id"]].to_numpy(),
+            marker={"symbol": "circle-open", "size": 26, "color": NEUTRAL, "line": {"width": 2}},
+        )  # fmt: skip
+
+
+def _lay_out(figure: go.Figure, size: SizeKind, fit: Fit, log_size: bool) -> None:
+    unit = " in %" if fit.metric_name == "accuracy" else ""
+    figure.update_layout(
+        height=480,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        hovermode="closest",
+        clickmode="event+select",
+        dragmode="zoom",
+        showlegend=True,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "xanchor": "left", "x": 0, "title": None},
+        hoverlabel={"align": "left"},
+        xaxis={
+            "title": f"{size.label}, {size.unit} (left is smaller)",
+            "type": "log" if log_size else "linear",
+            "rangemode": "tozero",
+        },
+        yaxis={
+            "title": f"{METRICS[fit.metric_name]} of the .tflite{unit} (up is better)",
+            "autorange": True if fit.higher_is_better else "reversed",
+        },
+    )
+
+
+def hover_card(row: dict[str, Any], fit: Fit) -> str:
+    """Return the card of one run, a row of `ui.frames.with_changes`, as plotly's markup with user text escaped."""
+    name = METRICS[fit.metric_name]
+    low, high = (metric_text(fit.metric_name, row[key]) for key in ("metric_low", "metric_high"))
+    metric = f"{name} {metric_text(fit.metric_name, row['metric'])} ({low} to {high})"
+    lines = [f"<b>{as_hover(row['name'])}</b>", as_hover(row["title"])]
+    if row["settings"]:
+        lines += [as_hover(text) for text in _wrapped(row["settings"].split("; "))]
+    lines += ["", metric]
+    if pd.notna(row["metric_change"]) and not row["is_baseline"]:
+        lines.append(f"{metric_change(fit.metric_name, row['metric_change'])} against the baseline")
+    lines += [_size_line(kind, row) for kind in SIZES]
+    if pd.notna(row["size_change"]) and not row["is_baseline"]:
+        lines.append(f"{row['size_change'] * 100:+.1f} % on this axis")
+    return "<br>".join(lines)
+
+
+def _wrapped(texts: list[str], at_most: int = 6) -> list[str]:
+    more = len(texts) - at_most
+    return texts if more <= 0 else [*texts[:at_most], f"and {more} more"]
+
+
+def _size_line(kind: SizeKind, row: dict[str, Any]) -> str:
+    value = row[kind.field]
+    return f"{kind.label}: {kilobytes(value) if kind.is_bytes else f'{value:,.0f}'}"
+
+
+def curve_figures(curves: Curves) -> dict[str, go.Figure]:
+    """Return a figure per quantity ("loss", "accuracy", "sparsity"), training and validation in one."""
+    names = sorted({name.split("/", 1)[1] for name in curves}, key=lambda name: (name != "loss", name))
+    return {name: _curve_figure(name, curves) for name in names}
+
+
+def _curve_figure(quantity: str, curves: Curves) -> go.Figure:
+    figure = go.Figure()
+    for part, colour, mode in (("train", COLOURS[0], "lines"), ("validation", COLOURS[1], "lines+markers")):
+        points = curves.get(f"{part}/{quantity}", [])
+        if points:
+            steps, values = zip(*points, strict=True)
+            figure.add_scatter(
+                x=steps, y=values, mode=mode if len(points) > 1 else "markers", name=part,
+                line={"color": colour, "width": 2}, hovertemplate="step %{x:,}: %{y:.4g}<extra></extra>",
+            )  # fmt: skip
+    figure.update_layout(
+        title={"text": quantity.replace("_", " ").capitalize(), "font": {"size": 14}},
+        height=240,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        showlegend=len(figure.data) > 1,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "right", "x": 1, "title": None},
+        xaxis={"title": "Optimizer step"},
+    )
+    return figure
+
+
+def class_balance_figure(class_names: tuple[str, ...], counts: dict[str, tuple[int, ...]]) -> go.Figure:
+    """Return bars of samples per class, one colour per part of the dataset."""
+    figure = go.Figure()
+    for colour, (part, values) in zip(COLOURS, counts.items(), strict=False):
+        figure.add_bar(x=[as_hover(name) for name in class_names], y=values, name=part, marker={"color": colour})
+    figure.update_layout(
+        barmode="stack",
+        height=240,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "xanchor": "left", "x": 0, "title": None},
+        xaxis={"type": "category"},
+        yaxis={"title": "Samples"},
+    )
+    return figure

@@ -1,0 +1,150 @@
+"""Declared parameters as widgets: one function per kind of parameter, none per technique.
+
+Values survive page changes (`persist_state`), so a draft is never lost by looking at another page.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from optimizers.declaration import ParameterSpec, specs
+from optimizers.fine_tuning import FineTuning
+from optimizers.technique import Technique
+
+
+def widget_key(prefix: str, name: str) -> str:
+    """Return the key of a parameter's widget: "pruning:final_sparsity"."""
+    return f"{prefix}:{name}"
+
+
+def fine_tuning_prefix(prefix: str) -> str:
+    """Return the prefix of a technique's fine-tuning settings."""
+    return f"{prefix}:fine_tuning"
+
+
+def fine_tuning_specs(entry: Technique) -> tuple[ParameterSpec, ...]:
+    """Return the fine-tuning settings of a technique, with its own defaults; none where it does not train."""
+    if entry.fine_tuning is None:
+        return ()
+    own = entry.fine_tuning.model_dump()
+    return tuple(replace(spec, default=own[spec.name]) for spec in specs(FineTuning))
+
+
+def without_choices(spec: ParameterSpec, reasons: dict[Any, str]) -> ParameterSpec:
+    """Return a choice without those that cannot be, and the reasons in its help."""
+    refused = [choice for choice in spec.choices if choice in reasons]
+    if not refused:
+        return spec
+    why = " ".join(f"\n\nNot offered: {choice}. {reasons[choice]}" for choice in refused)
+    kept = tuple(choice for choice in spec.choices if choice not in reasons)
+    return replace(spec, choices=kept, help=spec.help + why)
+
+
+def draw_params(prefix: str, declared: Iterable[ParameterSpec]) -> dict[str, Any]:
+    """Draw a widget per parameter and return the values; one that does not count keeps its default."""
+    declared = tuple(declared)
+    advanced = [spec for spec in declared if spec.advanced]
+    drawn = _draw_all(prefix, declared, [spec for spec in declared if not spec.advanced])
+    if advanced:
+        with st.expander("More settings", key=widget_key(prefix, "more_settings")):
+            drawn |= _draw_all(prefix, declared, advanced)
+    return drawn
+
+
+def _draw_all(prefix: str, declared: tuple[ParameterSpec, ...], chosen: list[ParameterSpec]) -> dict[str, Any]:
+    current = {spec.name: st.session_state.get(widget_key(prefix, spec.name), spec.default) for spec in declared}
+    values = {}
+    for spec in chosen:
+        counts = spec.only_if is None or spec.only_if.holds(current)
+        value = draw(spec, widget_key(prefix, spec.name), disabled=not counts)
+        values[spec.name] = value if counts else spec.default
+    return values
+
+
+def draw(spec: ParameterSpec, key: str, *, disabled: bool = False) -> Any:
+    """Draw the widget of one parameter and return its value."""
+    common: dict[str, Any] = {
+        "key": key,
+        "help": help_text(spec, disabled),
+        "disabled": disabled,
+        "persist_state": "session",
+    }
+    label = label_text(spec)
+    _start_from_default(spec, key)
+    match spec.kind:
+        case "switch":
+            return st.toggle(label, **common)
+        case "choice":
+            return st.selectbox(label, spec.choices, **common)
+        case "integer":
+            return st.number_input(label, **_whole_bounds(spec), **common)
+        case "number":
+            return st.number_input(label, **_bounds(spec), format="%g", **common)
+        case "text":
+            return st.text_input(label, **common)
+
+
+def _start_from_default(spec: ParameterSpec, key: str) -> None:
+    """Defaults go in by session state, so that a draft can be set there too without Streamlit seeing two defaults."""
+    default = float(spec.default) if spec.kind == "number" else spec.default
+    if spec.kind == "choice" and st.session_state.get(key, default) not in spec.choices:
+        st.session_state[key] = default
+    st.session_state.setdefault(key, default)
+
+
+def label_text(spec: ParameterSpec) -> str:
+    """Return the label with its unit, unless the label says it already ("Epochs")."""
+    repeats = spec.unit.lower() in spec.label.lower()
+    return spec.label if not spec.unit or repeats else f"{spec.label} ({spec.unit})"
+
+
+def help_text(spec: ParameterSpec, disabled: bool = False) -> str:
+    """Return what the parameter does, its range and default, and why it is disabled where it is."""
+    lines = [spec.help]
+    if spec.kind in ("number", "integer") and spec.range_text():
+        lines.append(f"Range: {spec.range_text()}. Default: {_short(spec.default)}.")
+    elif spec.kind != "text":
+        lines.append(f"Default: {_short(spec.default)}.")
+    if spec.only_if is not None:
+        lines.insert(0, f"**Disabled:** counts {spec.only_if.reason}.") if disabled else lines.append(
+            f"Counts {spec.only_if.reason}."
+        )
+    return "\n\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _whole_bounds(spec: ParameterSpec) -> dict[str, int | None]:
+    """Whole numbers can step past an open end; the widget then stops at the last allowed value."""
+    low = None if spec.low is None else int(spec.low) + spec.low_open
+    high = None if spec.high is None else int(spec.high) - spec.high_open
+    return {"min_value": low, "max_value": high, "step": int(spec.step or 1)}
+
+
+def _bounds(spec: ParameterSpec) -> dict[str, float | None]:
+    """An open end stays reachable on the widget; the declaration then refuses it in a sentence."""
+    low = None if spec.low is None else float(spec.low)
+    high = None if spec.high is None else float(spec.high)
+    return {"min_value": low, "max_value": high, "step": float(spec.step or _own_step(spec.default))}
+
+
+def _own_step(default: float) -> float:
+    """A tenth of the magnitude of the default: 0.0001 for 0.001."""
+    return 0.1 if default == 0 else float(10.0 ** (math.floor(math.log10(abs(default))) - 1))
+
+
+def fill_draft(prefix: str, params: dict[str, Any], fine_tuning: dict[str, Any] | None) -> None:
+    """Set the draft of a technique's form to the values of a recipe step."""
+    for name, value in params.items():
+        st.session_state[widget_key(prefix, name)] = value
+    for name, value in (fine_tuning or {}).items():
+        st.session_state[widget_key(fine_tuning_prefix(prefix), name)] = value

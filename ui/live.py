@@ -1,0 +1,135 @@
+"""What moves while something is at work: fragments that poll, with no input but Cancel, gone when all is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from intake.errors import UserError
+from runs.jobs import Job
+from runs.records import RunRecord
+from ui.charts import curve_figures
+from ui.formatting import as_text, seconds_left
+from ui.session import RUN, service, show_problems
+
+POLL_SECONDS = 1.0
+JOB_POLL_SECONDS = 0.4
+
+
+@st.fragment(run_every=JOB_POLL_SECONDS)
+def job_progress(job: Job) -> None:
+    """Show how far a job is; the page is drawn anew once it is done."""
+    if job.is_done:
+        st.rerun()
+    st.progress(min(max(job.fraction, 0.0), 1.0), text=as_text(job.message or f"{job.title}: waiting for its turn"))
+
+
+def finished(job: Job) -> bool:
+    """Return True where a job has a result; else show how far it is, or its problems with a way to try again."""
+    if not job.is_done:
+        job_progress(job)
+        return False
+    if job.problems:
+        show_problems(job.problems)
+        return False
+    return True
+
+
+@st.fragment(run_every=POLL_SECONDS)
+def active_runs(project_id: str, drawn: tuple[str, ...]) -> None:
+    """Show the runs at work in a project; the page is drawn anew when one of them ends or another begins.
+
+    Args:
+        project_id: of the project on the page.
+        drawn: ids of the runs that were active when the page was drawn.
+    """
+    active = [run for run in service().runs(project_id) if run.is_active]
+    if {run.run_id for run in active} != set(drawn):
+        st.rerun()
+    for run in active:
+        with st.container(border=True, key=f"active:{run.run_id}"):
+            _active_card(run)
+
+
+def _active_card(run: RunRecord) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(RUN, label=as_text(run.name), query_params={"run": run.run_id})
+        st.space("stretch")
+        cancel_button(run)
+    progress_bar(run)
+    curves = service().curves(run.run_id) if run.state == "running" else {}
+    trained = {name: points for name, points in curves.items() if name.startswith("train/")}
+    if trained:
+        for column, (name, points) in zip(st.columns(len(trained)), trained.items(), strict=True):
+            _sparkline(column, name.removeprefix("train/"), points)
+
+
+def _sparkline(column: Any, name: str, points: list[tuple[int, float]]) -> None:
+    values = [value for _, value in points[-60:]]
+    label = name.replace("_", " ").capitalize()
+    column.metric(label, f"{values[-1]:.4g}", chart_data=values if len(values) > 1 else None)
+
+
+def progress_bar(run: RunRecord) -> None:
+    """Show where an active run is: its place in the line, or phase and time left."""
+    if run.progress is None:
+        st.progress(0.0, text=_waiting_text(run))
+        return
+    left = seconds_left(run.progress.remaining_s)
+    text = " · ".join(part for part in (run.progress.phase, left) if part)
+    st.progress(min(max(run.progress.fraction, 0.0), 1.0), text=as_text(text))
+
+
+def _waiting_text(run: RunRecord) -> str:
+    if run.state == "running":
+        return "Starting"
+    ahead = service().queue_position(run.run_id)
+    if not ahead:
+        return "Queued, next"
+    return f"Queued, {ahead} run{'s' if ahead > 1 else ''} ahead"
+
+
+def cancel_button(run: RunRecord) -> None:
+    """Draw the button that stops a run; it says so until the worker has stopped."""
+    asked = f"cancelling:{run.run_id}"
+    label = "Cancelling …" if st.session_state.get(asked) else "Cancel"
+    if st.button(label, key=f"cancel:{run.run_id}", disabled=bool(st.session_state.get(asked)), on_click=_cancel,
+                 args=(run.run_id,)):  # fmt: skip
+        st.rerun(scope="fragment")
+
+
+def _cancel(run_id: str) -> None:
+    st.session_state[f"cancelling:{run_id}"] = True
+    try:
+        service().cancel(run_id)
+    except UserError as error:
+        show_problems(error.problems)
+
+
+@st.fragment(run_every=POLL_SECONDS)
+def active_run(run_id: str) -> None:
+    """Show one run at work with its curves and log; the page is drawn anew when it ends."""
+    try:
+        run = service().run(run_id)
+    except UserError:
+        st.rerun()
+    if not run.is_active:
+        st.rerun()
+    progress_bar(run)
+    cancel_button(run)
+    draw_curves(service().curves(run_id))
+    log = service().log(run_id, 40)
+    if log:
+        st.markdown("**Log**")
+        st.code(log, language=None, height=220)
+
+
+def draw_curves(curves: dict[str, list[tuple[int, float]]]) -> None:
+    """Draw the curves of a training, two beside each other."""
+    figures = curve_figures(curves)
+    for first in range(0, len(figures), 2):
+        pair = list(figures.items())[first : first + 2]
+        for column, (name, figure) in zip(st.columns(2), pair, strict=False):
+            column.plotly_chart(figure, key=f"curve:{name}", config={"displayModeBar": False},
+                                alt=f"{name} by optimizer step")  # fmt: skip

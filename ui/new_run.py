@@ -1,0 +1,156 @@
+"""The form for a new run: generated from the declarations, checked by them, submitted to the service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from intake.errors import InvalidParams, UserError
+from intake.fit import Fit
+from intake.tasks import impossible_losses
+from optimizers import TECHNIQUES, technique
+from optimizers.declaration import ParameterSpec, specs
+from optimizers.recipe import Recipe, RecipeStep
+from optimizers.technique import Technique
+from runs.records import Project, RunRecord
+from ui.forms import draw_params, fill_draft, fine_tuning_prefix, fine_tuning_specs, without_choices
+from ui.session import service, show_problems
+
+TECHNIQUE_KEY = "new_run:technique"
+THEN_KEY = "new_run:then"
+NAME_KEY = "new_run:name"
+RUN_KEY = "new_run:run"
+
+
+def draw_new_run(project: Project) -> None:
+    """Draw the form; a press on Run queues the recipe and draws the page anew."""
+    st.subheader("New run")
+    entry = technique(_choose_technique())
+    _explain(entry)
+    steps = [_draw_step(entry, project.fit, entry.name)]
+    then = _choose_then(entry)
+    if then:
+        with st.container(border=True):
+            st.markdown(f"**{technique(then).title}**")
+            steps.append(_draw_step(technique(then), project.fit, then_prefix(then)))
+    recipe = _checked(steps)
+    name = st.text_input(
+        "Name (optional)", key=NAME_KEY, max_chars=120, placeholder=recipe.title if recipe else "", persist_state="page"
+    )
+    if st.button("Run", key=RUN_KEY, type="primary", width="stretch", disabled=recipe is None) and recipe:
+        _submit(project, recipe, name)
+
+
+def then_prefix(technique_name: str) -> str:
+    """Return the prefix of the widgets of a technique that comes second."""
+    return f"then:{technique_name}"
+
+
+def _choose_technique() -> str:
+    return str(
+        st.radio(
+            "Technique",
+            [entry.name for entry in TECHNIQUES],
+            format_func=lambda name: technique(name).title,
+            key=TECHNIQUE_KEY,
+            persist_state="session",
+        )
+    )
+
+
+def _explain(entry: Technique) -> None:
+    st.caption(entry.summary)
+    with st.expander("When to use it", key=f"{entry.name}:explain"):
+        st.markdown(
+            f"**Use it** {entry.use_when}\n\n**Avoid it when** {entry.avoid_when}\n\n**What shrinks:** {entry.shrinks}"
+        )
+
+
+def _draw_step(entry: Technique, fit: Fit, prefix: str) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
+    params = draw_params(prefix, specs(entry.Params))
+    if entry.fine_tuning is None:
+        return entry.name, params, None
+    with st.expander("Fine-tuning", key=f"{prefix}:fine_tuning"):
+        settings = draw_params(fine_tuning_prefix(prefix), offered_settings(entry, fit))
+    return entry.name, params, settings
+
+
+def offered_settings(entry: Technique, fit: Fit) -> tuple[ParameterSpec, ...]:
+    """Return the fine-tuning settings, without the losses that cannot train the project's task."""
+    reasons = dict(impossible_losses(fit.task))
+    return tuple(without_choices(spec, reasons) for spec in fine_tuning_specs(entry))
+
+
+def followers(entry: Technique) -> list[str]:
+    """Return the techniques that can write the file after `entry`, by the rules of recipes."""
+    found = []
+    for other in TECHNIQUES:
+        try:
+            Recipe.checked([RecipeStep(technique=entry.name), RecipeStep(technique=other.name)])
+        except InvalidParams:
+            continue
+        if other.converts:
+            found.append(other.name)
+    return found
+
+
+def _choose_then(entry: Technique) -> str:
+    offered = followers(entry)
+    if not offered:
+        return ""
+    return str(
+        st.selectbox(
+            "Then also",
+            ["", *offered],
+            format_func=lambda name: technique(name).title if name else "nothing: keep float32",
+            key=THEN_KEY,
+            help="A second technique on the result of the first, in the same run.",
+            persist_state="session",
+        )
+    )
+
+
+def _checked(steps: list[tuple[str, dict[str, Any], dict[str, Any] | None]]) -> Recipe | None:
+    """Return the recipe, or None after its problems were shown."""
+    built: list[RecipeStep] = []
+    problems: list[str] = []
+    for name, params, settings in steps:
+        try:
+            built.append(RecipeStep.checked(name, params, settings))
+        except InvalidParams as error:
+            problems += error.problems
+    if not problems:
+        try:
+            return Recipe.checked(built)
+        except InvalidParams as error:
+            problems += error.problems
+    show_problems(tuple(problems))
+    return None
+
+
+def _submit(project: Project, recipe: Recipe, name: str) -> None:
+    try:
+        run = service().submit(project.project_id, recipe, name)
+    except UserError as error:
+        show_problems(error.problems)
+        return
+    st.session_state["new_run:queued"] = run.run_id
+    st.rerun()
+
+
+def draft_of(run: RunRecord) -> None:
+    """Set the form to the recipe of a run, to change it and run it again."""
+    for index, step in enumerate(run.recipe.steps[:2]):
+        st.session_state[THEN_KEY if index else TECHNIQUE_KEY] = step.technique
+        prefix = then_prefix(step.technique) if index else step.technique
+        fill_draft(prefix, step.params, step.fine_tuning)
+    if len(run.recipe.steps) == 1:
+        st.session_state[THEN_KEY] = ""
+
+
+def announce_queued() -> None:
+    """Say once that a run was queued."""
+    run_id = st.session_state.pop("new_run:queued", "")
+    if run_id:
+        st.toast("Run queued")

@@ -1,0 +1,198 @@
+"""What a finished run shows: headline figures, sizes, recipe, verified claims, weight tensors, how to repeat it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from intake.fit import Fit
+from measure.facts import Fact
+from optimizers.declaration import ParameterSpec, specs
+from optimizers.recipe import Recipe, RecipeStep
+from runs.records import Result, RunRecord
+from runs.report import RunReport
+from ui.formatting import (
+    as_text,
+    change_percent,
+    kilobytes,
+    metric_change,
+    metric_text,
+    milliseconds,
+    percent,
+    seconds,
+    shape_text,
+)
+from ui.forms import fine_tuning_specs
+from ui.frames import SIZES, is_within_noise
+from ui.wording import METRICS
+
+STANDS_STILL = 0.03
+"""A size that changed by less than this share is said to have not moved."""
+
+
+def draw_headline(result: Result, baseline: Result | None, fit: Fit) -> None:
+    """Draw metric, sizes and latency with their change against the baseline (None on the baseline itself)."""
+    columns = st.columns(4)
+    _draw_metric(columns[0], result, baseline, fit)
+    for column, label, field in ((columns[1], ".tflite", "tflite_bytes"), (columns[2], ".tflite, gzip", "gzip_bytes")):
+        new = getattr(result, field)
+        delta = change_percent(new, getattr(baseline, field)) if baseline else None
+        column.metric(label, kilobytes(new), delta=delta, delta_color="inverse", border=True)
+    delta = change_percent(result.latency_ms, baseline.latency_ms) if baseline else None
+    columns[3].metric("Latency", milliseconds(result.latency_ms), delta=delta, delta_color="inverse", border=True,
+                      help="Median of one call with one sample, on one thread of this machine.")  # fmt: skip
+    _draw_doubts(result, baseline, fit)
+
+
+def _draw_metric(column: st.delta_generator.DeltaGenerator, result: Result, baseline: Result | None, fit: Fit) -> None:
+    name = fit.metric_name
+    low, high = metric_text(name, result.metric_low), metric_text(name, result.metric_high)
+    better = "normal" if fit.higher_is_better else "inverse"
+    column.metric(
+        METRICS[name],
+        metric_text(name, result.metric),
+        delta=metric_change(name, result.metric - baseline.metric) if baseline else None,
+        delta_color="off" if baseline is None or is_within_noise(result, baseline) else better,
+        border=True,
+        help=f"Of the .tflite on {result.test_samples:,} test samples that no training saw. "
+        f"95 % interval: {low} to {high}.",
+    )
+
+
+def _draw_doubts(result: Result, baseline: Result | None, fit: Fit) -> None:
+    name = fit.metric_name
+    low, high = metric_text(name, result.metric_low), metric_text(name, result.metric_high)
+    words = [f"{METRICS[name]} between {low} and {high} with 95 % confidence, from {result.test_samples:,} samples."]
+    if baseline is not None and is_within_noise(result, baseline):
+        words.append("The difference to the baseline is within that noise.")
+    words.append(f"The Keras model before conversion: {metric_text(name, result.keras_metric)}.")
+    st.caption(as_text(" ".join(words)))
+    if not result.metric_low <= result.keras_metric <= result.metric_high:
+        st.warning(
+            f"Conversion changed the result: the Keras model reaches {metric_text(name, result.keras_metric)}, the "
+            f".tflite {metric_text(name, result.metric)}, further apart than noise explains."
+        )
+
+
+def draw_sizes(run: RunRecord, result: Result, baseline: Result | None) -> None:
+    """Draw every size beside the baseline's, and why one did not move."""
+    st.subheader("Sizes")
+    rows = []
+    for kind in SIZES:
+        new, old = getattr(result, kind.field), getattr(baseline, kind.field) if baseline else None
+        rows.append(
+            {
+                "Size": kind.label,
+                "This run": _amount(new, kind.is_bytes),
+                "Baseline": _amount(old, kind.is_bytes) if old is not None else "",
+                "Change": change_percent(new, old) if old else "",
+                "What it is": kind.help,
+            }
+        )
+    right = st.column_config.TextColumn(alignment="right")
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={"This run": right, "Baseline": right, "Change": right},
+        alt="All sizes of this run beside the baseline's",
+    )
+    if baseline is not None and _some_stand_still(result, baseline):
+        st.caption(as_text(" ".join(f"{step.entry.title} shrinks {step.entry.shrinks}" for step in run.recipe.steps)))
+
+
+def _amount(value: float, is_bytes: bool) -> str:
+    return kilobytes(value) if is_bytes else f"{value:,.0f}"
+
+
+def _some_stand_still(result: Result, baseline: Result) -> bool:
+    pairs = [(getattr(result, kind.field), getattr(baseline, kind.field)) for kind in SIZES]
+    return any(old and abs(new / old - 1) < STANDS_STILL for new, old in pairs)
+
+
+def draw_recipe(recipe: Recipe) -> None:
+    """Draw what was asked for: every parameter with its value and its default."""
+    st.subheader("Recipe")
+    if not recipe.steps:
+        st.caption("None: the model as it was uploaded, exported in float32.")
+    for step in recipe.steps:
+        st.markdown(f"**{step.entry.title}**")
+        st.dataframe(_settings_table(step), hide_index=True, alt=f"Settings of {step.entry.title}")
+
+
+def _settings_table(step: RecipeStep) -> pd.DataFrame:
+    given = {**step.params, **(step.fine_tuning or {})}
+    declared = [*specs(step.entry.Params), *(fine_tuning_specs(step.entry) if step.fine_tuning else ())]
+    rows = [
+        {
+            "Setting": spec.label,
+            "Value": _value_text(given[spec.name], spec),
+            "Default": _value_text(spec.default, spec),
+        }
+        for spec in declared
+        if spec.name in given and (spec.only_if is None or spec.only_if.holds(given))
+    ]
+    return pd.DataFrame(rows, columns=["Setting", "Value", "Default"])
+
+
+def _value_text(value: object, spec: ParameterSpec) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{text} {spec.unit}".strip()
+
+
+def draw_facts(facts: tuple[Fact, ...]) -> None:
+    """Draw what was asked beside what the exported file shows; what was missed comes first."""
+    st.subheader("Verified in the exported file")
+    if not facts:
+        st.caption("Nothing was claimed: the file only had to be exported.")
+        return
+    missed = [fact for fact in facts if not fact.met]
+    if missed:
+        st.error(f"{len(missed)} of {len(facts)} targets were missed.")
+    else:
+        st.success(f"All {len(facts)} targets were met.")
+    rows = [
+        {
+            "": "✓" if fact.met else "✗",
+            "Claim": fact.claim,
+            "Layer": fact.layer,
+            "Asked": fact.asked,
+            "Found": fact.measured,
+        }
+        for fact in sorted(facts, key=lambda fact: fact.met)
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Claims with what was asked and what was found")
+
+
+def draw_tensors(report: RunReport) -> None:
+    """Draw the weight tensors of the exported file, largest first."""
+    table = pd.DataFrame(
+        {
+            "Tensor": [row.name for row in report.tensors],
+            "Shape": [shape_text(row.shape) for row in report.tensors],
+            "Type": [row.dtype for row in report.tensors],
+            "Stored, kB": [row.stored_bytes / 1000 for row in report.tensors],
+            "Zeros": [row.zero_share for row in report.tensors],
+            "Distinct values": [row.distinct for row in report.tensors],
+        }
+    )
+    formats = {"Stored, kB": "{:,.1f}", "Zeros": percent, "Distinct values": "{:,}"}
+    with st.expander(f"{len(report.tensors):,} weight tensors of the .tflite", key="run:tensors"):
+        st.dataframe(table.style.format(formats), hide_index=True, alt="Weight tensors of the exported file")
+
+
+def draw_origin(run: RunRecord, report: RunReport) -> None:
+    """Draw what is needed to repeat the run: versions, hashes of the inputs, times."""
+    with st.expander("Versions and hashes", key="run:origin"):
+        rows = [{"": name, "Value": version} for name, version in report.versions.items()]
+        rows += [
+            {"": "SHA-256 of the model", "Value": report.model_sha256},
+            {"": "SHA-256 of the dataset", "Value": report.dataset_sha256},
+            {"": "oneDNN", "Value": "on" if report.one_dnn else "off, after a crash of TensorFlow with it"},
+            {"": "Run id", "Value": run.run_id},
+        ]
+        if run.result is not None:
+            rows.append({"": "Whole run", "Value": seconds(run.result.duration_s)})
+            rows.append({"": "Of it fine-tuning", "Value": seconds(run.result.training_s)})
+        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Versions, hashes and times")

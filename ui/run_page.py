@@ -1,0 +1,144 @@
+"""The parts of a run's page that depend on its state: header, downloads, what to do after a failure."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import PurePath
+
+import streamlit as st
+
+from intake.errors import UserError
+from runs.records import Artifact, Project, Result, RunRecord
+from ui.dialogs import delete_run, rename_run
+from ui.formatting import as_text, kilobytes, seconds, sentences
+from ui.frames import baseline_of
+from ui.live import draw_curves
+from ui.new_run import draft_of
+from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
+from ui.session import PROJECT, RUN, service, show_problems
+from ui.wording import STATES
+
+_COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "cancelled": "gray"}
+_NOT_OFFERED = ("report.json", "project.json")
+_TITLES = {".tflite": "Deployable model", ".yaml": "Recipe", ".txt": "Log"}
+
+
+def draw_head(run: RunRecord, project: Project) -> None:
+    """Draw the way back, name, technique, state and what can be done with the run."""
+    st.page_link(
+        PROJECT,
+        label=as_text(project.name),
+        icon=":material/arrow_back:",
+        query_params={"project": project.project_id, "selected": run.run_id},
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(as_text(run.name), width="stretch")
+        _draw_actions(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(STATES[run.state], color=_COLOURS.get(run.state, "blue"))  # type: ignore[arg-type]
+        st.caption(as_text(_subtitle(run)), width="content")
+    if run.notes:
+        st.info(sentences(run.notes))
+
+
+def _subtitle(run: RunRecord) -> str:
+    parts = [run.recipe.title, f"{run.created_at.astimezone():%d %b %Y, %H:%M}"]
+    if run.started_at and run.ended_at:
+        parts.append(f"took {seconds((run.ended_at - run.started_at).total_seconds())}")
+    return " · ".join(parts)
+
+
+def _draw_actions(run: RunRecord) -> None:
+    if run.is_active:
+        return
+    if st.button("Run again", key="run:again", help="Queue the same recipe once more."):
+        _go_on(run)
+    if run.recipe.steps and st.button("Change and run", key="run:change", help="Fill the form with this recipe."):
+        draft_of(run)
+        st.switch_page(PROJECT, query_params={"project": run.project_id})
+    chosen = st.menu_button("Manage", ["Rename", "Delete"], key="run:menu", type="tertiary")
+    if chosen == "Rename":
+        rename_run(run)
+    elif chosen == "Delete":
+        delete_run(run)
+
+
+def _go_on(run: RunRecord) -> None:
+    try:
+        again = service().run_again(run.run_id)
+    except UserError as error:
+        show_problems(error.problems)
+        return
+    st.switch_page(RUN, query_params={"run": again.run_id})
+
+
+def draw_ended_without_result(run: RunRecord) -> None:
+    """Draw why a run has no result, its curves so far and its log."""
+    if run.error:
+        st.error(sentences([run.error]))
+    elif run.state == "cancelled":
+        st.info("This run was cancelled. Nothing was measured.")
+    draw_recipe(run.recipe)
+    draw_curves(service().curves(run.run_id))
+    _draw_log(run, expanded=True)
+
+
+def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
+    """Draw everything that a finished run left."""
+    newest = baseline_of(service().runs(project.project_id))
+    baseline = None if run.is_baseline or newest is None else newest.result
+    report = service().report(run.run_id)
+    draw_headline(result, baseline, project.fit)
+    _draw_downloads(run, project)
+    left, right = st.columns([1.4, 1], gap="large")
+    with left:
+        draw_sizes(run, result, baseline)
+        if report is not None:
+            draw_facts(report.facts)
+    with right:
+        draw_recipe(run.recipe)
+    curves = service().curves(run.run_id)
+    if curves:
+        st.subheader("Training")
+        draw_curves(curves)
+    if report is not None:
+        draw_tensors(report)
+        draw_origin(run, report)
+    _draw_log(run, expanded=False)
+
+
+def _draw_log(run: RunRecord, expanded: bool) -> None:
+    log = service().log(run.run_id)
+    if log:
+        with st.expander("Log", key="run:log", expanded=expanded):
+            st.code(log, language=None, height=320, wrap_lines=True)
+
+
+def _draw_downloads(run: RunRecord, project: Project) -> None:
+    offered = [artifact for artifact in service().artifacts(run.run_id) if artifact.name not in _NOT_OFFERED]
+    if not offered:
+        return
+    with st.container(horizontal=True, key="run:downloads"):
+        for artifact in sorted(offered, key=lambda artifact: not artifact.name.endswith(".tflite")):
+            _draw_download(artifact, run, project)
+
+
+def _draw_download(artifact: Artifact, run: RunRecord, project: Project) -> None:
+    suffix = PurePath(artifact.name).suffix
+    title = _TITLES.get(suffix, "Keras model")
+    st.download_button(
+        f"{title} ({suffix}, {kilobytes(artifact.size_bytes)})",
+        partial(artifact.path.read_bytes),
+        file_name=f"{file_stem(run, project)}{suffix}",
+        mime="application/octet-stream",
+        key=f"download:{artifact.name}",
+        type="primary" if suffix == ".tflite" else "secondary",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def file_stem(run: RunRecord, project: Project) -> str:
+    """Return a name for downloads that tells runs apart: "digits_cnn-pruning-3fa9c1"."""
+    words = "-".join(step.technique for step in run.recipe.steps) or "baseline"
+    return f"{PurePath(project.model.file_name).stem}-{words}-{run.run_id[:6]}"

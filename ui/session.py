@@ -1,0 +1,86 @@
+"""The one service of this process, and what stands in the address of the page."""
+
+from __future__ import annotations
+
+import json
+from typing import NoReturn, TypeVar
+
+import streamlit as st
+from pydantic import BaseModel, ValidationError
+
+from intake.errors import UserError
+from runs.records import Project, RunRecord
+from runs.service import Service
+from ui.formatting import sentences
+
+Record = TypeVar("Record", bound=BaseModel)
+
+HOME = "pages/projects.py"
+NEW_PROJECT = "pages/new_project.py"
+PROJECT = "pages/project.py"
+RUN = "pages/run.py"
+TECHNIQUES_PAGE = "pages/techniques.py"
+
+
+@st.cache_resource(show_spinner="Starting the workers …")
+def service() -> Service:
+    """Return the service of this process; the first call starts its workers."""
+    started = Service()
+    started.start()
+    return started
+
+
+def address(name: str) -> str:
+    """Return a value of the page's address; "" where it is not there."""
+    return str(st.query_params.get(name, ""))
+
+
+def set_address(name: str, value: str) -> None:
+    """Put a value into the page's address; "" takes it out."""
+    if value:
+        st.query_params[name] = value
+    elif name in st.query_params:
+        del st.query_params[name]
+
+
+def record_of_address(name: str, kind: type[Record]) -> Record:
+    """Return a record kept in the address as JSON; its defaults where there is none, or none that is valid."""
+    try:
+        return kind.model_validate_json(address(name) or "{}")
+    except ValidationError:
+        return kind()
+
+
+def record_to_address(name: str, record: BaseModel) -> None:
+    """Keep a record in the address as short JSON."""
+    changed = record.model_dump(mode="json", exclude_defaults=True)
+    set_address(name, json.dumps(changed, separators=(",", ":")) if changed else "")
+
+
+def project_of_address() -> Project:
+    """Return the project that the address names, or end the page with a friendly word."""
+    try:
+        return service().project(address("project"))
+    except UserError as error:
+        end_not_found(error)
+
+
+def run_of_address() -> RunRecord:
+    """Return the run that the address names, or end the page with a friendly word."""
+    try:
+        return service().run(address("run"))
+    except UserError as error:
+        end_not_found(error)
+
+
+def end_not_found(error: UserError) -> NoReturn:
+    """Say that what the address names is not here, and offer the way home."""
+    st.header("Nothing here")
+    st.info(sentences(error.problems))
+    st.page_link(HOME, label="All projects", icon=":material/arrow_back:")
+    st.stop()
+
+
+def show_problems(problems: tuple[str, ...]) -> None:
+    """Show sentences for the user, one a line."""
+    st.error(sentences(problems))

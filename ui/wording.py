@@ -1,0 +1,79 @@
+"""The words of the page for what the records call by short names."""
+
+from __future__ import annotations
+
+from intake.fit import ChannelAxis, Colour, Fit, Loss, Metric, Reshape, Resize, Scale, ScaleMode, Step, Task
+from intake.model_info import UploadedFormat
+from runs.records import RunState
+from ui.formatting import shape_text
+
+TASKS: dict[Task, str] = {
+    "classification": "Classification (one class of several)",
+    "binary_classification": "Binary classification (yes or no)",
+    "multilabel_classification": "Multi-label classification",
+    "regression": "Regression (numbers)",
+    "reconstruction": "Reconstruction (output equals input)",
+}
+LOSSES: dict[Loss, str] = {
+    "sparse_categorical_crossentropy": "Sparse categorical cross-entropy",
+    "categorical_crossentropy": "Categorical cross-entropy",
+    "binary_crossentropy": "Binary cross-entropy",
+    "mean_squared_error": "Mean squared error",
+    "mean_absolute_error": "Mean absolute error",
+}
+METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "mae": "Mean absolute error", "mse": "Mean squared error"}
+SCALES: dict[ScaleMode, str] = {
+    "none": "as they are",
+    "divide_255": "divided by 255",
+    "minus_one_to_one": "divided by 127.5, minus 1",
+    "standardize": "standardized (mean 0, standard deviation 1 of the training part)",
+    "min_max": "minimum to 0, maximum to 1 (of the training part)",
+    "multiply_255": "multiplied by 255",
+}
+FORMATS: dict[UploadedFormat, str] = {
+    "h5": "HDF5 (.h5)",
+    "keras2": ".keras of Keras 2",
+    "keras3": ".keras of Keras 3",
+    "h5_keras3": "HDF5 (.h5) of Keras 3",
+}
+STATES: dict[RunState, str] = {
+    "queued": "queued",
+    "running": "running",
+    "finished": "finished",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "interrupted": "interrupted",
+}
+AXES = {
+    "add_last": "Add a channel axis of length 1 at the end",
+    "remove_last": "Remove the last axis, of length 1",
+    "first_to_last": "Move the channels from first to last place",
+    "last_to_first": "Move the channels from last to first place",
+}
+
+
+def describe_step(step: Step) -> str:
+    """Return a preprocessing step as a phrase: "Values divided by 255"."""
+    match step:
+        case Scale():
+            return f"Values {SCALES[step.mode]}"
+        case Resize():
+            return f"Resize to {step.height} × {step.width} pixels"
+        case Colour():
+            return "Grey to colour, by repeating the channel" if step.to == "rgb" else "Colour to grey (luma)"
+        case ChannelAxis():
+            return AXES[step.action]
+        case Reshape():
+            return f"Reshape each sample to {shape_text(step.shape)}"
+
+
+def describe_preprocessing(fit: Fit) -> list[str]:
+    """Return the preprocessing in order, in words; one phrase says so where there is none."""
+    return [describe_step(step) for step in fit.preprocessing] or ["None: values go in as they are"]
+
+
+def describe_loss(fit: Fit) -> str:
+    """Return the loss with what the model's output is taken for."""
+    if "crossentropy" not in fit.loss:
+        return LOSSES[fit.loss]
+    return f"{LOSSES[fit.loss]}, on {'logits' if fit.from_logits else 'probabilities'}"
