@@ -9,8 +9,8 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 STORE := $(or $(TARE_HOME),var)/mlflow.db
 
-# What a measurement is told: only what was given on the command line.
-BENCH = $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OUT),--out "$(OUT)")
+# What every measurement is told.
+BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
 .PHONY: help run setup dev test check format docs bench-mnist bench-pairs image clean
 
@@ -22,11 +22,11 @@ run: setup ## set up what is missing and start the dashboard (PORT=8501, HOST=12
 	@exec $(VENV)/bin/streamlit run app.py --server.port $(PORT) --server.address $(HOST)
 
 setup: $(VENV)/.runtime ## make .venv with the pinned versions, and the run store
-	@test -e "$(STORE)" || $(VENV)/bin/python -m runs.prepare
+	@test -n "$$MLFLOW_TRACKING_URI" || test -e "$(STORE)" || $(VENV)/bin/python -m runs.prepare
 
 $(VENV)/.runtime: requirements.txt
 	@python=$$(scripts/find-python) || exit 1; \
-	if ! $(VENV)/bin/python -c pass 2>/dev/null; then \
+	if ! PYTHON=$(VENV)/bin/python scripts/find-python >/dev/null 2>&1; then \
 		echo "Making $(VENV) with $$python"; "$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "Installing what requirements.txt names; the first time takes some minutes"
@@ -55,11 +55,11 @@ format: dev ## format the code and mend what the linter can
 docs: setup ## write the generated parts of docs/ again
 	$(VENV)/bin/python -m docs.generate
 
-bench-mnist: setup ## measure every technique on MNIST (DATA=mnist.npz, OUT=rows.csv, SEEDS=1)
+bench-mnist: setup ## measure every technique on MNIST (DATA=mnist.npz, OUT=rows.csv, SEEDS=1, EPOCHS=n)
 	@test -n "$(DATA)" || { echo "Name the MNIST file: make bench-mnist DATA=path/to/mnist.npz"; exit 1; }
 	$(VENV)/bin/python -m bench.mnist "$(DATA)" $(BENCH)
 
-bench-pairs: setup ## measure other kinds of input (CSV=file LABEL=column, ZIP=images.zip MODEL=model, OUT=rows.csv)
+bench-pairs: setup ## measure other kinds of input (CSV=file LABEL=column, ZIP=images.zip MODEL=model)
 	$(VENV)/bin/python -m bench.pairs $(BENCH) $(if $(CSV),--csv "$(CSV)") $(if $(LABEL),--label "$(LABEL)") \
 		$(if $(ZIP),--zip "$(ZIP)") $(if $(MODEL),--model "$(MODEL)")
 

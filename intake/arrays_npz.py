@@ -145,9 +145,10 @@ def _check(x: Mapping[PartName, Array], y: Mapping[PartName, Array], names: Mapp
         problems.append(f"Samples must have the same shape in every part, but found {shapes}. Store them alike.")
     for part in PARTS:
         if y and (part in x) != (part in y):
-            there, missing = ("x", "y") if part in x else ("y", "x")
+            there = names["x", part] if part in x else names["y", part]
             short = {"train": "train", "validation": "val", "test": "test"}[part]
-            problems.append(f"The file holds {names[there, part]} but no {missing}_{short}. Add it, or remove both.")
+            missing = f"{'y' if part in x else 'x'}_{short}"
+            problems.append(f"The file holds {there} but no {missing}. Add it, or remove both.")
         elif part in x and part in y and x[part].ndim and y[part].ndim and len(x[part]) != len(y[part]):
             problems.append(
                 f"{names['x', part]} and {names['y', part]} must have one label per sample, but there are "

@@ -17,6 +17,8 @@ from intake.scores import sample_scores
 _Z = 1.96
 _SMALLEST_PROBABILITY = 1e-7
 _WORST = 1e30
+_NO_BETTER = 0.9
+"""A model that keeps more than this share of the cost of guessing has not learned the task at hand."""
 
 Each = NDArray[np.float64]
 
@@ -60,17 +62,26 @@ def _surprise(fit: Fit, predictions: Array, targets: Array) -> Each:
     return np.asarray(each.reshape(len(flat), -1).mean(axis=1))
 
 
-def first_not_worse(candidates: Sequence[Costs]) -> int:
-    """Return the index of the first candidate that no other one clearly beats.
+def not_clearly_worse(candidates: Sequence[Costs], guessing: float) -> list[int]:
+    """Return the indices, ascending, of the candidates that no other one clearly beats; at least one.
 
     Clearly: by more than 1.96 standard errors of the paired difference, and by more than a step that matters
-    (0.5 % of the answers or 2 % of the error; then 0.02 nats and 10 % of the surprise).
+    (0.5 % of the answers or 2 % of the error; then 0.02 nats and 10 % of the surprise). Where none is better than
+    guessing, none beats another.
+
+    Args:
+        guessing: main cost of answering without looking; surprise says nothing about a model that does no better.
     """
     kept = list(range(len(candidates)))
     relative = 0.0 if candidates[0].surprise is not None else 0.02
     kept = _not_worse({i: candidates[i].main for i in kept}, 0.005 if relative == 0 else 0.0, relative)
+    least = min(float(candidates[i].main.mean()) for i in kept)
+    if least >= guessing:
+        return list(range(len(candidates)))
+    if least > _NO_BETTER * guessing:
+        return kept
     surprises = {i: surprise for i in kept if (surprise := candidates[i].surprise) is not None}
-    return min(_not_worse(surprises, 0.02, 0.1) if surprises else kept)
+    return _not_worse(surprises, 0.02, 0.1) if surprises else kept
 
 
 def _not_worse(each: dict[int, Each], step: float, relative: float) -> list[int]:
@@ -85,30 +96,29 @@ def _not_worse(each: dict[int, Each], step: float, relative: float) -> list[int]
     return [i for i in each if not clearly_worse(i)]
 
 
-def guessing_note(fit: Fit, metric: float, best: Costs, info: DatasetInfo, y: Array | None) -> str | None:
-    """Return a doubt where the chosen candidate is hardly better than not looking at the sample, else None."""
-    what_to_do = "Check the dataset, the preprocessing and the order of the classes."
-    if fit.task == "reconstruction":
-        share = float(best.main.mean())
-        if share < 0.9:
-            return None
-        return f"The reconstruction is no better than the mean image (error {share:.2f} of the variance). {what_to_do}"
-    if y is None:
-        return None
+def guessing_cost(fit: Fit, info: DatasetInfo, y: Array | None) -> float:
+    """Return the mean main cost of an answer given without looking: the commonest class, the median, the mean image."""
+    if fit.task == "reconstruction" or y is None:
+        return 1.0
     if fit.task == "regression":
         numbers = label_numbers(info, y)
-        plain = float(np.abs(numbers - np.median(numbers, axis=0)).mean())
-        if metric < 0.9 * plain:
-            return None
-        return f"The error {metric:.4g} is no better than always answering the median ({plain:.4g}). {what_to_do}"
-    guessing = _largest_share(y)
-    if metric >= guessing + 0.1 * (1 - guessing):
-        return None
-    return f"Accuracy {metric:.3f} is close to guessing (always the commonest answer: {guessing:.3f}). {what_to_do}"
-
-
-def _largest_share(y: Array) -> float:
+        return float(np.abs(numbers - np.median(numbers, axis=0)).mean())
     if y.ndim == 1:
-        return float(np.bincount(y).max()) / len(y)
+        return 1 - float(np.bincount(y).max()) / len(y)
     share = y.mean(axis=0)
-    return float(np.maximum(share, 1 - share).mean())
+    return float(np.minimum(share, 1 - share).mean())
+
+
+def guessing_note(fit: Fit, metric: float, best: Costs, guessing: float) -> str | None:
+    """Return a doubt where the chosen candidate is hardly better than not looking at the sample, else None."""
+    if fit.task == "reconstruction":
+        cost, found = float(best.main.mean()), "reconstruction is no better than the mean image"
+    elif fit.task == "regression":
+        cost, found = metric, f"error {metric:.4g} is close to always answering the median ({guessing:.4g})"
+    else:
+        cost = 1 - metric
+        found = f"accuracy {metric:.3f} is close to guessing (always the commonest answer: {1 - guessing:.3f})"
+    # Written so that NaN is in doubt too.
+    if cost <= _NO_BETTER * guessing:
+        return None
+    return f"The {found}. Check the dataset, the preprocessing and the order of the classes."

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from intake.candidate_costs import Costs, costs, first_not_worse, guessing_note
+from intake.candidate_costs import Costs, costs, guessing_cost, guessing_note, not_clearly_worse
 from intake.class_order import propose_class_order
 from intake.dataset_info import DatasetInfo
 from intake.datasets import Dataset
@@ -33,6 +33,8 @@ _MOST_VALUES = 2**24
 """Values of the model input over all the samples: fewer samples where each is large."""
 _PREDICT_BATCH = 128
 
+_PIXEL_SCALES: tuple[ScaleMode, ...] = ("divide_255", "minus_one_to_one", "multiply_255")
+
 Progress = Callable[[float, str], None]
 
 
@@ -43,6 +45,7 @@ class _Measured:
     metric: float
     costs: Costs
     proposed_order: bool = False
+    note: str | None = None
 
 
 def build_fit(model_info: ModelInfo, dataset: Dataset, overrides: FitOverrides) -> Fit:
@@ -85,14 +88,14 @@ def match(
         fit = _scaled(plain, mode, dataset)
         inputs = apply_steps(fit.preprocessing[len(plain.preprocessing) :], shaped)
         predictions = _predict(model, inputs, model_info)
-        fit = _with_probabilities(fit, predictions, model_info, overrides)
         measured += _measure(mode, fit, dataset.info, (inputs, y, predictions), overrides)
     # The simplest first: what the dataset says about its classes before any other order.
     measured.sort(key=lambda candidate: candidate.proposed_order)
-    chosen = first_not_worse([candidate.costs for candidate in measured])
+    guessing = guessing_cost(plain, dataset.info, y)
+    as_good = not_clearly_worse([candidate.costs for candidate in measured], guessing)
     if on_progress:
         on_progress(1.0, "Measured")
-    return _report(measured, chosen, dataset.info, y, model_info)
+    return _report(measured, as_good, dataset.info, guessing)
 
 
 def _plain_fit(model_info: ModelInfo, info: DatasetInfo, overrides: FitOverrides) -> Fit:
@@ -138,22 +141,25 @@ def _predict(model: Any, inputs: Array, model_info: ModelInfo) -> Array:
     return np.asarray(outputs, np.float32)[: len(inputs)]
 
 
-def _with_probabilities(fit: Fit, predictions: Array, model_info: ModelInfo, overrides: FitOverrides) -> Fit:
+def _gives_probabilities(fit: Fit, predictions: Array, overrides: FitOverrides) -> bool:
     """Outputs that add up to 1 are probabilities, whatever the last layer is called."""
-    undecided = overrides.from_logits is None and fit.from_logits
-    if not undecided or fit.task != "classification":
-        return fit
+    if overrides.from_logits is not None or not fit.from_logits or fit.task != "classification":
+        return False
     sums = predictions.reshape(len(predictions), -1).sum(axis=1)
-    probabilities = bool((predictions >= 0).all() and np.allclose(sums, 1, atol=1e-3))
-    return fit.model_copy(update={"from_logits": False}) if probabilities else fit
+    return bool((predictions >= 0).all() and np.allclose(sums, 1, atol=1e-3))
 
 
 def _measure(
     mode: ScaleMode, fit: Fit, info: DatasetInfo, data: tuple[Array, Array | None, Array], overrides: FitOverrides
 ) -> list[_Measured]:
     inputs, y, predictions = data
+    note = None
+    if _gives_probabilities(fit, predictions, overrides):
+        fit = fit.model_copy(update={"from_logits": False})
+        note = "The outputs add up to 1, so they are taken as probabilities, although no softmax was found at the end."
     targets = apply_labels(fit, info, y, inputs)
-    found = [_Measured(mode, fit, score(fit, predictions, targets), costs(fit, predictions, targets))]
+    metric = score(fit, predictions, targets)
+    found = [_Measured(mode, fit, metric, costs(fit, predictions, targets), note=note)]
     by_class = fit.task in ("classification", "binary_classification")
     if overrides.class_order is not None or not by_class or y is None or np.isnan(predictions).any():
         return found
@@ -162,7 +168,7 @@ def _measure(
         reordered = fit.model_copy(update={"class_order": proposal[0]})
         targets = apply_labels(reordered, info, y, inputs)
         # The metric comes from the half that the order was not derived from.
-        found.append(_Measured(mode, reordered, proposal[1], costs(reordered, predictions, targets), True))
+        found.append(_Measured(mode, reordered, proposal[1], costs(reordered, predictions, targets), True, note))
     return found
 
 
@@ -173,9 +179,8 @@ def _units(fit: Fit, predictions: Array) -> Array:
     return np.asarray(flat.argmax(axis=1))
 
 
-def _report(
-    measured: Sequence[_Measured], chosen: int, info: DatasetInfo, y: Array | None, model_info: ModelInfo
-) -> MatchReport:
+def _report(measured: Sequence[_Measured], as_good: Sequence[int], info: DatasetInfo, guessing: float) -> MatchReport:
+    chosen = as_good[0]
     best = measured[chosen]
     rows = tuple(
         MatchCandidate(
@@ -187,13 +192,26 @@ def _report(
         )
         for i, candidate in enumerate(measured)
     )
-    samples = len(best.costs.main)
-    notes = [
-        note for note in (_order_note(best, info), guessing_note(best.fit, best.metric, best.costs, info, y)) if note
-    ]
-    if best.fit.from_logits is False and best.fit.task == "classification" and model_info.output_activation == "linear":
-        notes.append("The outputs add up to 1, so they are taken as probabilities, although the last layer is linear.")
-    return MatchReport(fit=best.fit, candidates=rows, samples=samples, metric=best.metric, notes=tuple(notes))
+    doubt = guessing_note(best.fit, best.metric, best.costs, guessing)
+    notes = [_order_note(best, info), doubt or _tie_note(best, [measured[i] for i in as_good[1:]]), best.note]
+    return MatchReport(
+        fit=best.fit,
+        candidates=rows,
+        samples=len(best.costs.main),
+        metric=best.metric,
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _tie_note(best: _Measured, others: Sequence[_Measured]) -> str | None:
+    # Standardizing data that is standardized already changes nothing; only the scales of pixels deserve a word.
+    tied = [other.scale for other in others if other.scale in _PIXEL_SCALES and other.scale != best.scale]
+    if not tied:
+        return None
+    return (
+        f"Within noise, {' and '.join(scale.replace('_', ' ') for scale in tied)} did as well as "
+        f"{best.scale.replace('_', ' ')}, the simplest, which was taken. Choose another if the model was trained with it."
+    )
 
 
 def _order_note(best: _Measured, info: DatasetInfo) -> str | None:

@@ -50,7 +50,10 @@ def read_parquet(path: Path, options: DatasetOptions, scratch: Path) -> ReadFile
     try:
         with pq.ParquetFile(path) as file:
             _check_parquet(path.name, file)
-            frame = file.read().to_pandas(ignore_metadata=True)
+            content = file.read()
+        # Text that is not UTF-8 would only fail later, somewhere in pandas.
+        content.validate(full=True)
+        frame = content.to_pandas(ignore_metadata=True)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise BadDataset(
             f"{path.name} must be a Parquet file, but it cannot be read ({_first_line(error)}): it is damaged, cut short, "

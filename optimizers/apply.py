@@ -12,6 +12,7 @@ from intake.fit import Fit
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
+from optimizers.batch_statistics import SAMPLES, measure_batch_statistics
 from optimizers.fine_tuning import FineTuning, OnEpoch, TrainingPlan, train
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import clone_with_weights
@@ -100,7 +101,9 @@ def _fine_tuned(
 
     batches, validation = data.batches(settings), data.validation(settings)
     train(wrapped, data.fit, settings, batches, validation, entry.callbacks(), report, on_epoch)
-    return entry.strip(wrapped)
+    trained = entry.strip(wrapped)
+    measure_batch_statistics(trained, data.representative(SAMPLES, settings.seed))
+    return trained
 
 
 def _samples_to_start_from(step: RecipeStep) -> int:

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from ui.new_project import create_step, dataset_step, fit_step, model_step
-from ui.session import HOME
+from ui.session import HOME, begin_page
 
+begin_page()
 st.page_link(HOME, label="All projects", icon=":material/arrow_back:")
 st.title("New project")
 with st.container(border=True, key="new:step_model"):

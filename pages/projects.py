@@ -3,8 +3,9 @@
 import streamlit as st
 
 from ui.project_cards import draw_card, draw_example_button, draw_example_progress, draw_welcome
-from ui.session import NEW_PROJECT, service
+from ui.session import NEW_PROJECT, begin_page, service
 
+begin_page()
 st.title("Projects")
 projects = service().projects()
 if not projects:

@@ -5,7 +5,9 @@ import streamlit as st
 from optimizers import TECHNIQUES
 from optimizers.declaration import markdown_table
 from optimizers.fine_tuning import FineTuning
+from ui.session import begin_page
 
+begin_page()
 st.title("Techniques")
 st.markdown("Each run applies one technique, or two that go together. What follows is what the forms are made of.")
 for entry in TECHNIQUES:
@@ -13,7 +15,7 @@ for entry in TECHNIQUES:
         st.subheader(entry.title)
         st.markdown(entry.summary)
         st.markdown(
-            f"- **Use it** {entry.use_when}\n- **Avoid it when** {entry.avoid_when}\n- **What shrinks:** {entry.shrinks}"
+            f"- **When:** {entry.use_when}\n- **When not:** {entry.avoid_when}\n- **What shrinks:** {entry.shrinks}"
         )
         if entry.fine_tuning is not None:
             st.markdown("It trains: the fine-tuning settings below apply, with its own defaults.")

@@ -37,6 +37,8 @@ from runs.worker import ensure_parsed, ensure_prepared
 log = logging.getLogger("tare")
 EVALUATION_CHUNK = 4096
 """Test samples that are preprocessed and evaluated at a time, to bound memory."""
+FEW_STEPS = 100
+"""Below so many optimizer steps a fine-tuning rarely recovers what a technique took."""
 LIBRARIES = ("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 
 
@@ -73,7 +75,7 @@ class Execution:
         self._settings, self._store = settings, store
         self._record: RunRecord = store.run(run_id)
         self._project: Project = store.project(self._record.project_id)
-        self._progress = ProgressReporter(store, run_id, bool(self._trains()))
+        self._progress = ProgressReporter(store, run_id)
         self._started = time.monotonic()
 
     def _trains(self) -> bool:
@@ -86,6 +88,7 @@ class Execution:
         data = self._load_data()
         model = load_prepared(prepared_folder(self._settings, self._project.model.upload_id))
         optimized, training_s = self._optimize(model, data)
+        self._note_few_steps()
         self._progress.phase("Converting to .tflite", 0.75)
         tflite = self._convert(optimized.to_convert, optimized.conversion, data)
         self._progress.phase("Measuring the .tflite on the test part", 0.85)
@@ -94,6 +97,15 @@ class Execution:
             self._measure(optimized, tflite, data, folder, training_s)
         finally:
             shutil.rmtree(folder)
+
+    def _note_few_steps(self) -> None:
+        steps = self._progress.total_steps
+        if 0 < steps < FEW_STEPS:
+            self._store.add_note(
+                self._record.run_id,
+                f"Fine-tuning had only {steps} optimizer steps, which rarely recovers the accuracy that a technique "
+                "takes. More epochs or a smaller batch size give it more.",
+            )
 
     def _load_data(self) -> ProjectData:
         ensure_prepared(self._settings, self._project.model)

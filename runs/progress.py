@@ -18,20 +18,21 @@ AFTER_TRAINING_S = 4.0
 class ProgressReporter:
     """Throttled writes of one run's progress into the store."""
 
-    def __init__(self, store: Store, run_id: str, trains: bool) -> None:
-        self._store, self._run_id, self._trains = store, run_id, trains
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store, self._run_id = store, run_id
         self._last_write = 0.0
         self._training_started: float | None = None
-        self._epochs_done = 0
+        self.total_steps = 0
+        """Optimizer steps of the fine-tuning; 0 while there was none."""
 
     def phase(self, name: str, fraction: float) -> None:
         """Enter a phase (or move on within it): always written."""
-        log.info("%s", name) if fraction in (0.0, 0.75, 0.85) else None
         self._store.set_progress(self._run_id, Progress(phase=name, fraction=fraction))
 
     def on_step(self, step: int, total_steps: int, values: dict[str, float]) -> None:
         """Take note of an optimizer step; written to the store at most twice a second, and at the last step."""
         now = time.monotonic()
+        self.total_steps = total_steps
         if self._training_started is None:
             self._training_started = now
         if now - self._last_write < INTERVAL_S and step < total_steps:

@@ -28,7 +28,9 @@ def main() -> None:
         raise SystemExit(f"The example reached {accuracy:.4f} on its test part, less than {LEAST_ACCURACY}.")
     np.savez_compressed(FOLDER / "digits.npz", allow_pickle=False, **parts)
     model.save(FOLDER / "digits_cnn.keras")
-    print(f"{model.count_params()} parameters, accuracy {accuracy:.4f}, loss {loss:.4f} on {len(parts['x_test'])} images")
+    print(
+        f"{model.count_params()} parameters, accuracy {accuracy:.4f}, loss {loss:.4f} on {len(parts['x_test'])} images"
+    )
     for name in ("digits.npz", "digits_cnn.keras"):
         print(f"{name}: {(FOLDER / name).stat().st_size} bytes")
 
@@ -77,9 +79,7 @@ def _untrained(keras: Any) -> Any:
 
 
 def _compile(keras: Any, model: Any) -> None:
-    model.compile(
-        optimizer=keras.optimizers.Adam(1e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def _model_input(images: np.ndarray) -> np.ndarray:

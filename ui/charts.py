@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from intake.fit import Fit
-from ui.formatting import as_hover, kilobytes, metric_change, metric_text
+from ui.formatting import as_hover, metric_change, metric_text
 from ui.frames import SIZES, SizeKind, pareto_front
 from ui.palette import COLOURS, NEUTRAL, look_of, rank_of
 from ui.wording import METRICS
@@ -119,9 +119,9 @@ def _lay_out(figure: go.Figure, size: SizeKind, fit: Fit, log_size: bool) -> Non
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         hovermode="closest",
         clickmode="event+select",
-        dragmode="zoom",
+        dragmode=False,  # a finger that scrolls the page must not zoom
         showlegend=True,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "xanchor": "left", "x": 0, "title": None},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.16, "xanchor": "left", "x": 0, "title": None},
         hoverlabel={"align": "left"},
         xaxis={
             "title": f"{size.label}, {size.unit} (left is smaller)",
@@ -144,10 +144,10 @@ def hover_card(row: dict[str, Any], fit: Fit) -> str:
     if row["settings"]:
         lines += [as_hover(text) for text in _wrapped(row["settings"].split("; "))]
     lines += ["", metric]
-    if pd.notna(row["metric_change"]) and not row["is_baseline"]:
+    if pd.notna(row["metric_change"]):
         lines.append(f"{metric_change(fit.metric_name, row['metric_change'])} against the baseline")
-    lines += [_size_line(kind, row) for kind in SIZES]
-    if pd.notna(row["size_change"]) and not row["is_baseline"]:
+    lines += [f"{kind.label}: {kind.text(row[kind.field])}" for kind in SIZES]
+    if pd.notna(row["size_change"]):
         lines.append(f"{row['size_change'] * 100:+.1f} % on this axis")
     return "<br>".join(lines)
 
@@ -155,11 +155,6 @@ def hover_card(row: dict[str, Any], fit: Fit) -> str:
 def _wrapped(texts: list[str], at_most: int = 6) -> list[str]:
     more = len(texts) - at_most
     return texts if more <= 0 else [*texts[:at_most], f"and {more} more"]
-
-
-def _size_line(kind: SizeKind, row: dict[str, Any]) -> str:
-    value = row[kind.field]
-    return f"{kind.label}: {kilobytes(value) if kind.is_bytes else f'{value:,.0f}'}"
 
 
 def curve_figures(curves: Curves) -> dict[str, go.Figure]:

@@ -29,15 +29,17 @@ def draw_options(options: DatasetOptions, info: DatasetInfo | None, upload_id: s
         info: what was found with them; None where the file could not be read, so that columns are typed.
         upload_id: of the file, which names the widgets.
     """
-    with st.expander("Options", key=f"new:options:{upload_id}", expanded=info is None):
-        with st.form(f"new:options_form:{upload_id}", border=False):
-            values: dict[str, Any] = {}
-            if info is None or info.kind == "table":
-                values |= _table_options(options, info, upload_id)
-            values |= _general_options(options, upload_id)
-            if st.form_submit_button("Read again with these options", key=f"new:options_apply:{upload_id}"):
-                record_to_address("options", options.model_copy(update=values))
-                st.rerun()
+    with (
+        st.expander("Options", key=f"new:options:{upload_id}", expanded=info is None),
+        st.form(f"new:options_form:{upload_id}", border=False),
+    ):
+        values: dict[str, Any] = {}
+        if info is None or info.kind == "table":
+            values |= _table_options(options, info, upload_id)
+        values |= _general_options(options, upload_id)
+        if st.form_submit_button("Read again with these options", key=f"new:options_apply:{upload_id}"):
+            record_to_address("options", options.model_copy(update=values))
+            st.rerun()
 
 
 def _text(name: str) -> tuple[str, str | None]:
@@ -93,7 +95,7 @@ def _choice(name: str, options: DatasetOptions, upload_id: str, choices: list[st
             title,
             choices,
             index=choices.index(getattr(options, name)),
-            format_func=lambda choice: _WORDS[choice],
+            format_func=_WORDS.__getitem__,
             help=help_text,
             key=f"new:{name}:{upload_id}",
         )

@@ -91,7 +91,7 @@ def _choose(label: str, name: str, words: dict[Any, str], choices: tuple[str, ..
         label,
         options,
         options.index(now) if now else 0,
-        format_func=lambda choice: words.get(choice, AUTOMATIC),
+        format_func={AUTOMATIC: AUTOMATIC, **words}.__getitem__,
         key=f"new:{name}:{pair}",
     )
     return None if chosen == AUTOMATIC else str(chosen)

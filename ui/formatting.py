@@ -12,8 +12,8 @@ _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
 
 
 def kilobytes(size_bytes: float) -> str:
-    """Return "1,234.5 kB" (1 kB = 1000 bytes)."""
-    return f"{size_bytes / 1000:,.1f} kB"
+    """Return "1,234.5 kB" (1 kB = 1000 bytes); "37 bytes" where that says more."""
+    return f"{size_bytes / 1000:,.1f} kB" if size_bytes >= 100 else f"{size_bytes:.0f} bytes"
 
 
 def percent(share: float, digits: int = 2) -> str:

@@ -57,13 +57,20 @@ def draw_params(prefix: str, declared: Iterable[ParameterSpec]) -> dict[str, Any
 
 
 def _draw_all(prefix: str, declared: tuple[ParameterSpec, ...], chosen: list[ParameterSpec]) -> dict[str, Any]:
-    current = {spec.name: st.session_state.get(widget_key(prefix, spec.name), spec.default) for spec in declared}
+    current = {spec.name: _current_value(spec, widget_key(prefix, spec.name)) for spec in declared}
     values = {}
-    for spec in chosen:
-        counts = spec.only_if is None or spec.only_if.holds(current)
-        value = draw(spec, widget_key(prefix, spec.name), disabled=not counts)
-        values[spec.name] = value if counts else spec.default
+    for first in range(0, len(chosen), 2):
+        for column, spec in zip(st.columns(2, vertical_alignment="bottom"), chosen[first : first + 2], strict=False):
+            counts = spec.only_if is None or spec.only_if.holds(current)
+            with column:
+                value = draw(spec, widget_key(prefix, spec.name), disabled=not counts)
+            values[spec.name] = value if counts else spec.default
     return values
+
+
+def _current_value(spec: ParameterSpec, key: str) -> Any:
+    """Return the value before the widget is drawn, so that the order of the declaration does not matter."""
+    return st.session_state.get(key, _start_value(spec, key))
 
 
 def draw(spec: ParameterSpec, key: str, *, disabled: bool = False) -> Any:
@@ -74,27 +81,28 @@ def draw(spec: ParameterSpec, key: str, *, disabled: bool = False) -> Any:
         "disabled": disabled,
         "persist_state": "session",
     }
-    label = label_text(spec)
-    _start_from_default(spec, key)
+    label, start = label_text(spec), _start_value(spec, key)
     match spec.kind:
         case "switch":
-            return st.toggle(label, **common)
+            return st.toggle(label, value=start, **common)
         case "choice":
-            return st.selectbox(label, spec.choices, **common)
+            return st.selectbox(label, spec.choices, index=spec.choices.index(start), **common)
         case "integer":
-            return st.number_input(label, **_whole_bounds(spec), **common)
+            return st.number_input(label, **_whole_bounds(spec), value=int(start), **common)
         case "number":
-            return st.number_input(label, **_bounds(spec), format="%g", **common)
+            return st.number_input(label, **_bounds(spec), value=float(start), format="%g", **common)
         case "text":
-            return st.text_input(label, **common)
+            return st.text_input(label, value=start, **common)
 
 
-def _start_from_default(spec: ParameterSpec, key: str) -> None:
-    """Defaults go in by session state, so that a draft can be set there too without Streamlit seeing two defaults."""
-    default = float(spec.default) if spec.kind == "number" else spec.default
-    if spec.kind == "choice" and st.session_state.get(key, default) not in spec.choices:
-        st.session_state[key] = default
-    st.session_state.setdefault(key, default)
+def _start_value(spec: ParameterSpec, key: str) -> Any:
+    """Return what the widget starts from: the draft that another page left for it, or the default."""
+    start = start_of(key, spec.default)
+    return start if spec.kind != "choice" or start in spec.choices else spec.default
+
+
+def _draft_key(key: str) -> str:
+    return f"draft:{key}"
 
 
 def label_text(spec: ParameterSpec) -> str:
@@ -123,14 +131,14 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _whole_bounds(spec: ParameterSpec) -> dict[str, int | None]:
+def _whole_bounds(spec: ParameterSpec) -> dict[str, Any]:
     """Whole numbers can step past an open end; the widget then stops at the last allowed value."""
     low = None if spec.low is None else int(spec.low) + spec.low_open
     high = None if spec.high is None else int(spec.high) - spec.high_open
     return {"min_value": low, "max_value": high, "step": int(spec.step or 1)}
 
 
-def _bounds(spec: ParameterSpec) -> dict[str, float | None]:
+def _bounds(spec: ParameterSpec) -> dict[str, Any]:
     """An open end stays reachable on the widget; the declaration then refuses it in a sentence."""
     low = None if spec.low is None else float(spec.low)
     high = None if spec.high is None else float(spec.high)
@@ -143,8 +151,19 @@ def _own_step(default: float) -> float:
 
 
 def fill_draft(prefix: str, params: dict[str, Any], fine_tuning: dict[str, Any] | None) -> None:
-    """Set the draft of a technique's form to the values of a recipe step."""
-    for name, value in params.items():
-        st.session_state[widget_key(prefix, name)] = value
-    for name, value in (fine_tuning or {}).items():
-        st.session_state[widget_key(fine_tuning_prefix(prefix), name)] = value
+    """Have the form of a technique start from the values of a recipe step; call it from another page."""
+    settings = {widget_key(fine_tuning_prefix(prefix), name): value for name, value in (fine_tuning or {}).items()}
+    values = {widget_key(prefix, name): value for name, value in params.items()}
+    for key, value in {**values, **settings}.items():
+        start_from(key, value)
+
+
+def start_from(key: str, value: Any) -> None:
+    """Have a widget that is not on the page start from a value when it is drawn next."""
+    st.session_state.pop(key, None)
+    st.session_state[_draft_key(key)] = value
+
+
+def start_of(key: str, default: Any) -> Any:
+    """Return what `start_from` left for a widget, or the default."""
+    return st.session_state.get(_draft_key(key), default)

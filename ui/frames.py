@@ -12,7 +12,7 @@ from intake.fit import Fit
 from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result, RunRecord
-from ui.formatting import as_cell
+from ui.formatting import as_cell, kilobytes
 from ui.wording import METRICS, STATES
 
 
@@ -34,6 +34,10 @@ class SizeKind:
     def scaled(self, value: float) -> float:
         """Return a size in its unit (1 kB = 1000 bytes)."""
         return value / 1000 if self.is_bytes else value
+
+    def text(self, value: float) -> str:
+        """Return a size for people: "12.3 kB", "43,050"."""
+        return kilobytes(value) if self.is_bytes else f"{value:,.0f}"
 
 
 SIZES: tuple[SizeKind, ...] = (
@@ -104,14 +108,15 @@ def baseline_of(runs: Iterable[RunRecord]) -> RunRecord | None:
 
 
 def with_changes(frame: pd.DataFrame, size: SizeKind, baseline: Result | None) -> pd.DataFrame:
-    """Add the size in its unit, and size_change (share) and metric_change against the baseline."""
+    """Add the size in its unit, and size_change (share) and metric_change against the baseline; NaN on baselines."""
     added = frame.assign(size=frame[size.field].map(size.scaled, na_action="ignore"))
     if baseline is None:
         return added.assign(size_change=float("nan"), metric_change=float("nan"))
     whole = getattr(baseline, size.field)
+    compared = frame.mask(frame["is_baseline"])
     return added.assign(
-        size_change=frame[size.field] / whole - 1 if whole else float("nan"),
-        metric_change=frame["metric"] - baseline.metric,
+        size_change=compared[size.field] / whole - 1 if whole else float("nan"),
+        metric_change=compared["metric"] - baseline.metric,
     )
 
 

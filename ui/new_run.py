@@ -14,7 +14,15 @@ from optimizers.declaration import ParameterSpec, specs
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import Technique
 from runs.records import Project, RunRecord
-from ui.forms import draw_params, fill_draft, fine_tuning_prefix, fine_tuning_specs, without_choices
+from ui.forms import (
+    draw_params,
+    fill_draft,
+    fine_tuning_prefix,
+    fine_tuning_specs,
+    start_from,
+    start_of,
+    without_choices,
+)
 from ui.session import service, show_problems
 
 TECHNIQUE_KEY = "new_run:technique"
@@ -47,12 +55,18 @@ def then_prefix(technique_name: str) -> str:
     return f"then:{technique_name}"
 
 
+def _title(name: str) -> str:
+    return technique(name).title if name else "nothing: keep float32"
+
+
 def _choose_technique() -> str:
+    names = [entry.name for entry in TECHNIQUES]
     return str(
         st.radio(
             "Technique",
-            [entry.name for entry in TECHNIQUES],
-            format_func=lambda name: technique(name).title,
+            names,
+            names.index(start_of(TECHNIQUE_KEY, names[0])),
+            format_func=_title,
             key=TECHNIQUE_KEY,
             persist_state="session",
         )
@@ -63,7 +77,7 @@ def _explain(entry: Technique) -> None:
     st.caption(entry.summary)
     with st.expander("When to use it", key=f"{entry.name}:explain"):
         st.markdown(
-            f"**Use it** {entry.use_when}\n\n**Avoid it when** {entry.avoid_when}\n\n**What shrinks:** {entry.shrinks}"
+            f"**When:** {entry.use_when}\n\n**When not:** {entry.avoid_when}\n\n**What shrinks:** {entry.shrinks}"
         )
 
 
@@ -99,11 +113,13 @@ def _choose_then(entry: Technique) -> str:
     offered = followers(entry)
     if not offered:
         return ""
+    start = start_of(THEN_KEY, "")
     return str(
         st.selectbox(
             "Then also",
             ["", *offered],
-            format_func=lambda name: technique(name).title if name else "nothing: keep float32",
+            index=offered.index(start) + 1 if start in offered else 0,
+            format_func=_title,
             key=THEN_KEY,
             help="A second technique on the result of the first, in the same run.",
             persist_state="session",
@@ -141,12 +157,12 @@ def _submit(project: Project, recipe: Recipe, name: str) -> None:
 
 def draft_of(run: RunRecord) -> None:
     """Set the form to the recipe of a run, to change it and run it again."""
-    for index, step in enumerate(run.recipe.steps[:2]):
-        st.session_state[THEN_KEY if index else TECHNIQUE_KEY] = step.technique
-        prefix = then_prefix(step.technique) if index else step.technique
-        fill_draft(prefix, step.params, step.fine_tuning)
-    if len(run.recipe.steps) == 1:
-        st.session_state[THEN_KEY] = ""
+    first, *rest = run.recipe.steps
+    start_from(TECHNIQUE_KEY, first.technique)
+    fill_draft(first.technique, first.params, first.fine_tuning)
+    start_from(THEN_KEY, rest[0].technique if rest else "")
+    for step in rest[:1]:
+        fill_draft(then_prefix(step.technique), step.params, step.fine_tuning)
 
 
 def announce_queued() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intake.fit import Fit
 from measure.facts import Fact
@@ -35,19 +38,26 @@ def draw_headline(result: Result, baseline: Result | None, fit: Fit) -> None:
     columns = st.columns(4)
     _draw_metric(columns[0], result, baseline, fit)
     for column, label, field in ((columns[1], ".tflite", "tflite_bytes"), (columns[2], ".tflite, gzip", "gzip_bytes")):
-        new = getattr(result, field)
-        delta = change_percent(new, getattr(baseline, field)) if baseline else None
-        column.metric(label, kilobytes(new), delta=delta, delta_color="inverse", border=True)
+        new, old = getattr(result, field), getattr(baseline, field) if baseline else 0
+        stands_still = not old or abs(new / old - 1) < 0.0005
+        column.metric(
+            label,
+            kilobytes(new),
+            delta=("no change" if stands_still else change_percent(new, old)) if baseline else None,
+            delta_color="off" if stands_still else "inverse",
+            delta_arrow="off" if stands_still else "auto",
+            border=True,
+        )
     delta = change_percent(result.latency_ms, baseline.latency_ms) if baseline else None
     columns[3].metric("Latency", milliseconds(result.latency_ms), delta=delta, delta_color="inverse", border=True,
                       help="Median of one call with one sample, on one thread of this machine.")  # fmt: skip
     _draw_doubts(result, baseline, fit)
 
 
-def _draw_metric(column: st.delta_generator.DeltaGenerator, result: Result, baseline: Result | None, fit: Fit) -> None:
+def _draw_metric(column: DeltaGenerator, result: Result, baseline: Result | None, fit: Fit) -> None:
     name = fit.metric_name
     low, high = metric_text(name, result.metric_low), metric_text(name, result.metric_high)
-    better = "normal" if fit.higher_is_better else "inverse"
+    better: Literal["normal", "inverse"] = "normal" if fit.higher_is_better else "inverse"
     column.metric(
         METRICS[name],
         metric_text(name, result.metric),
@@ -83,8 +93,8 @@ def draw_sizes(run: RunRecord, result: Result, baseline: Result | None) -> None:
         rows.append(
             {
                 "Size": kind.label,
-                "This run": _amount(new, kind.is_bytes),
-                "Baseline": _amount(old, kind.is_bytes) if old is not None else "",
+                "This run": kind.text(new),
+                "Baseline": kind.text(old) if old is not None else "",
                 "Change": change_percent(new, old) if old else "",
                 "What it is": kind.help,
             }
@@ -100,10 +110,6 @@ def draw_sizes(run: RunRecord, result: Result, baseline: Result | None) -> None:
         st.caption(as_text(" ".join(f"{step.entry.title} shrinks {step.entry.shrinks}" for step in run.recipe.steps)))
 
 
-def _amount(value: float, is_bytes: bool) -> str:
-    return kilobytes(value) if is_bytes else f"{value:,.0f}"
-
-
 def _some_stand_still(result: Result, baseline: Result) -> bool:
     pairs = [(getattr(result, kind.field), getattr(baseline, kind.field)) for kind in SIZES]
     return any(old and abs(new / old - 1) < STANDS_STILL for new, old in pairs)
@@ -116,7 +122,7 @@ def draw_recipe(recipe: Recipe) -> None:
         st.caption("None: the model as it was uploaded, exported in float32.")
     for step in recipe.steps:
         st.markdown(f"**{step.entry.title}**")
-        st.dataframe(_settings_table(step), hide_index=True, alt=f"Settings of {step.entry.title}")
+        st.dataframe(_settings_table(step), hide_index=True, height="content", alt=f"Settings of {step.entry.title}")
 
 
 def _settings_table(step: RecipeStep) -> pd.DataFrame:
@@ -162,7 +168,12 @@ def draw_facts(facts: tuple[Fact, ...]) -> None:
         }
         for fact in sorted(facts, key=lambda fact: fact.met)
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Claims with what was asked and what was found")
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={"": st.column_config.TextColumn(width=40)},
+        alt="Claims with what was asked and what was found",
+    )
 
 
 def draw_tensors(report: RunReport) -> None:

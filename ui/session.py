@@ -7,6 +7,7 @@ from typing import NoReturn, TypeVar
 
 import streamlit as st
 from pydantic import BaseModel, ValidationError
+from streamlit.runtime.pages_manager import PagesManager
 
 from intake.errors import UserError
 from runs.records import Project, RunRecord
@@ -20,6 +21,17 @@ NEW_PROJECT = "pages/new_project.py"
 PROJECT = "pages/project.py"
 RUN = "pages/run.py"
 TECHNIQUES_PAGE = "pages/techniques.py"
+
+
+def begin_page() -> None:
+    """Call this first in every page: it has app.py run where Streamlit opened the page file by itself.
+
+    Where the first visit after a start is to a page's own address, Streamlit takes the folder `pages/` for its old
+    kind of app and runs the page without app.py, for everybody, until `st.navigation` was called once.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
 
 
 @st.cache_resource(show_spinner="Starting the workers …")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from runs.records import Project, RunRecord
 from ui.charts import tradeoff_figure
-from ui.formatting import as_text, change_percent, kilobytes, metric_change, metric_text
+from ui.formatting import as_text, change_percent, metric_change, metric_text
 from ui.frames import SIZES, SizeKind, baseline_of, csv_text, is_within_noise, runs_frame, with_changes
 from ui.run_table import styled, table_frame
 from ui.session import RUN, address, set_address
@@ -71,7 +71,10 @@ def draw_chart(project: Project, frame: pd.DataFrame, axes: Axes) -> None:
         key=CHART_KEY,
         on_select=partial(_point_selected, list(frame["run_id"])),
         selection_mode="points",
-        config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
+        config={
+            "displaylogo": False,
+            "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoom2d", "pan2d", "autoScale2d"],
+        },
         alt="Every measured run as a point of size against the metric, with the Pareto front",
     )
 
@@ -115,25 +118,26 @@ def _row_selected(run_ids: list[str]) -> None:
     set_address("selected", run_ids[rows[0]] if rows and rows[0] < len(run_ids) else "")
 
 
-def draw_selected(project: Project, runs: list[RunRecord]) -> None:
+def draw_selected(project: Project, runs: list[RunRecord], size: SizeKind) -> None:
     """Draw the selected run in a line, with the way to its page."""
     run = next((run for run in runs if run.run_id == address("selected")), None)
     if run is None:
         st.caption("Select a point or a row to see its run.")
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="project:selected"):
-        st.markdown(f"**{as_text(run.name)}**  \n{as_text(_summary(project, run, runs))}", width="stretch")
+        st.markdown(f"**{as_text(run.name)}**  \n{as_text(_summary(project, run, runs, size))}", width="stretch")
         if st.button("Open run", key="project:open", type="primary"):
             st.switch_page(RUN, query_params={"run": run.run_id})
 
 
-def _summary(project: Project, run: RunRecord, runs: list[RunRecord]) -> str:
+def _summary(project: Project, run: RunRecord, runs: list[RunRecord], size: SizeKind) -> str:
     if run.result is None:
         return f"{run.recipe.title} · {run.state}"
     name, baseline = project.fit.metric_name, baseline_of(runs)
-    parts = [kilobytes(run.result.tflite_bytes), metric_text(name, run.result.metric)]
+    new = getattr(run.result, size.field)
+    parts = [f"{size.label} {size.text(new)}", metric_text(name, run.result.metric)]
     if baseline and baseline.result and not run.is_baseline:
-        parts[0] += f" ({change_percent(run.result.tflite_bytes, baseline.result.tflite_bytes)})"
+        parts[0] += f" ({change_percent(new, getattr(baseline.result, size.field))})"
         noise = ", within noise" if is_within_noise(run.result, baseline.result) else ""
         parts[1] += f" ({metric_change(name, run.result.metric - baseline.result.metric)}{noise})"
     return " · ".join([run.recipe.title, *parts])

@@ -1,0 +1,413 @@
+"""Every page as Streamlit runs it, over a real store with no worker: what is queued stays queued."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest, app_test
+
+from intake.dataset_info import DatasetOptions
+from intake.fit import Fit
+from intake.tasks import impossible_losses
+from optimizers import TECHNIQUES
+from optimizers.declaration import ParameterSpec, specs
+from optimizers.recipe import Recipe
+from optimizers.technique import Technique
+from runs.executor import LocalExecutor
+from runs.records import Project, RunRecord, Upload
+from runs.service import Service
+from runs.settings import Settings
+from runs.store import Store
+from tests.test_charts import result
+from ui import new_run, session
+from ui.forms import fine_tuning_prefix, fine_tuning_specs, help_text, label_text, widget_key
+
+APP = Path(__file__).parent.parent / "app.py"
+FIT = Fit(
+    task="classification", loss="sparse_categorical_crossentropy", metric_name="accuracy", class_order=tuple(range(10))
+)
+every_technique = pytest.mark.parametrize("entry", TECHNIQUES, ids=lambda entry: entry.name)
+
+
+@pytest.fixture(scope="module")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose database is made already, which takes seconds."""
+    home = tmp_path_factory.mktemp("pages") / "home"
+    Store(Settings(home=home)).runs(["0"])
+    return home
+
+
+@pytest.fixture
+def service(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """The service of the pages, on a home of its own, with workers that never start."""
+    shutil.copytree(empty_home, tmp_path / "home")
+    monkeypatch.setenv("TARE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(LocalExecutor, "start", lambda self: None)
+    # AppTest forgets before every run that app.py calls st.navigation; a server learns it once (see begin_page).
+    monkeypatch.setattr(PagesManager, "uses_pages_directory", False)
+    monkeypatch.setattr(app_test, "PagesManager", type("RememberingPagesManager", (PagesManager,), {}))
+    session.service.clear()
+    yield session.service()
+    session.service.clear()
+
+
+@pytest.fixture
+def project(service: Service) -> Project:
+    """A project whose name would be Markdown."""
+    files = [Upload(upload_id=f"{n:016x}", file_name=f"f{n}.keras", size_bytes=9, sha256="0") for n in (1, 2)]
+    return Store(service.settings).add_project(
+        Project(
+            project_id="",
+            name="**digits** <b>x</b>",
+            model=files[0],
+            dataset=files[1],
+            options=DatasetOptions(),
+            fit=FIT,
+            created_at=datetime.now(UTC),
+        )
+    )
+
+
+def open_page(path: str = "", **query: str) -> AppTest:
+    """Open a page by its address and draw it once, without an exception."""
+    app = AppTest.from_file(str(APP), default_timeout=120)
+    if path:
+        app.switch_page(path)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def texts(app: AppTest) -> str:
+    """All that a page says."""
+    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.error, app.info, app.warning)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def links(app: AppTest) -> str:
+    """The labels of all links to pages."""
+    return "\n".join(link.label for link in app.get("page_link"))
+
+
+def finished(service: Service, project: Project, name: str, recipe: Recipe, metric: float, size: int) -> RunRecord:
+    """A run that was measured."""
+    store = Store(service.settings)
+    values: dict[str, Any] = {"run_id": "", "project_id": project.project_id, "name": name, "recipe": recipe}
+    record = RunRecord(**values, is_baseline=not recipe.steps, state="queued", created_at=datetime.now(UTC))
+    run = store.add_run(record)
+    store.log_curves(run.run_id, 1, {"train/loss": 1.0})
+    store.log_curves(run.run_id, 2, {"train/loss": 0.5, "validation/loss": 0.6})
+    store.log_result(run.run_id, result(metric, size), 1, 2)
+    store.set_state(run.run_id, "finished")
+    return service.run(run.run_id)
+
+
+def measured(service: Service, project: Project) -> tuple[RunRecord, RunRecord]:
+    """A measured baseline and a measured run of the last technique."""
+    baseline = finished(service, project, "Baseline", Recipe(), 0.98, 100_000)
+    return baseline, finished(service, project, "smaller", Recipe.single(TECHNIQUES[-1].name), 0.97, 30_000)
+
+
+# --- home ---------------------------------------------------------------------------------------------------------
+
+
+def test_first_visit_offers_the_example_and_the_way_to_ones_own_model(service: Service) -> None:
+    app = open_page()
+    assert app.button(key="home:example").label == "Try the example"
+    assert app.button(key="home:own").label == "Start with your own model"
+
+
+def test_home_shows_each_project_with_its_best_run(service: Service, project: Project) -> None:
+    measured(service, project)
+    app = open_page()
+    assert "\\*\\*digits\\*\\*" in links(app)
+    assert [metric.value for metric in app.metric] == ["1", "100.0 kB", "30.0 kB"]
+
+
+def test_project_can_be_deleted_only_after_a_question(service: Service, project: Project) -> None:
+    app = open_page()
+    app.menu_button[0].click("Delete").run()
+    assert not app.exception
+    assert service.projects()
+    app.button(key="delete_project:do").click().run()
+    assert not app.exception
+    assert not service.projects()
+
+
+def test_pages_run_under_the_navigation_when_a_deep_link_comes_first(service: Service) -> None:
+    PagesManager.uses_pages_directory = None
+    app = open_page("pages/techniques.py")
+    assert PagesManager.uses_pages_directory is False
+    assert app.title[0].value == "Techniques"
+
+
+# --- addresses that lead nowhere ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [
+        ("pages/run.py", {}),
+        ("pages/run.py", {"run": "../../etc/passwd"}),
+        ("pages/project.py", {"project": "77"}),
+        ("pages/project.py", {"project": "x"}),
+    ],
+)
+def test_unknown_ids_get_a_friendly_word_and_a_way_home(service: Service, page: str, query: dict[str, str]) -> None:
+    app = open_page(page, **query)
+    assert "Nothing here" in texts(app)
+    assert "All projects" in links(app)
+
+
+# --- project ------------------------------------------------------------------------------------------------------
+
+
+def test_project_says_that_its_baseline_is_on_the_way(service: Service, project: Project) -> None:
+    service.submit(project.project_id, Recipe())
+    app = open_page("pages/project.py", project=project.project_id)
+    assert "The baseline is on its way" in texts(app)
+    assert app.title[0].value == "\\*\\*digits\\*\\* \\<b\\>x\\</b\\>"
+
+
+def test_project_lists_every_run_also_without_result(service: Service, project: Project) -> None:
+    measured(service, project)
+    service.submit(project.project_id, Recipe.single(TECHNIQUES[-1].name), "waiting")
+    app = open_page("pages/project.py", project=project.project_id)
+    assert list(app.dataframe[0].value["Run"]) == ["Baseline", "smaller", "waiting"]
+
+
+def test_selected_run_of_the_address_is_shown(service: Service, project: Project) -> None:
+    _, run = measured(service, project)
+    app = open_page("pages/project.py", project=project.project_id, selected=run.run_id)
+    assert "30\\.0 kB \\(\\-70\\.0 %\\)" in texts(app)
+    app.button(key="project:open").click().run()
+    assert not app.exception
+    assert app.title[0].value == "smaller"
+
+
+@every_technique
+def test_form_shows_what_the_technique_declares(service: Service, project: Project, entry: Technique) -> None:
+    app = open_form(project, entry)
+    for spec in specs(entry.Params):
+        assert_widget(app, spec, entry.name, {other.name: other.default for other in specs(entry.Params)})
+    for spec in fine_tuning_specs(entry):
+        if spec.name != "loss":
+            assert_widget(app, spec, fine_tuning_prefix(entry.name), {})
+
+
+def open_form(project: Project, entry: Technique) -> AppTest:
+    """The project page with the form of a technique."""
+    app = open_page("pages/project.py", project=project.project_id)
+    app.radio(key=new_run.TECHNIQUE_KEY).set_value(entry.name).run()
+    assert not app.exception
+    return app
+
+
+def widget_of(app: AppTest, spec: ParameterSpec, prefix: str) -> Any:
+    """The widget of a parameter, whatever its kind."""
+    kinds = {"switch": app.toggle, "choice": app.selectbox, "text": app.text_input}
+    return kinds.get(spec.kind, app.number_input)(key=widget_key(prefix, spec.name))
+
+
+def assert_widget(app: AppTest, spec: ParameterSpec, prefix: str, values: dict[str, Any]) -> None:
+    """Label, help, default, range and state of one widget are those that were declared."""
+    widget = widget_of(app, spec, prefix)
+    disabled = spec.only_if is not None and not spec.only_if.holds(values)
+    assert widget.label == label_text(spec)
+    assert widget.help == help_text(spec, disabled)
+    assert widget.disabled == disabled
+    assert widget.value == spec.default
+    if spec.kind == "choice":
+        assert widget.options == [str(choice) for choice in spec.choices]
+    if spec.kind == "number" and spec.low is not None:
+        assert widget.min == spec.low
+    if spec.kind in ("number", "integer") and spec.high is not None and not spec.high_open:
+        assert widget.max == spec.high
+
+
+@every_technique
+def test_conditions_switch_widgets_on_and_off(service: Service, project: Project, entry: Technique) -> None:
+    app = open_form(project, entry)
+    for spec in specs(entry.Params):
+        if spec.only_if is not None:
+            parent = next(other for other in specs(entry.Params) if other.name == spec.only_if.parameter)
+            for choice in parent.choices:
+                widget_of(app, parent, entry.name).set_value(choice).run()
+                assert not app.exception
+                disabled = widget_of(app, spec, entry.name).disabled
+                assert disabled == (choice not in spec.only_if.values)
+
+
+@every_technique
+def test_run_queues_the_recipe_that_was_set(service: Service, project: Project, entry: Technique) -> None:
+    app = open_form(project, entry)
+    changed = {spec.name: spec.choices[-1] for spec in specs(entry.Params) if spec.choices and not spec.only_if}
+    for spec in specs(entry.Params):
+        if spec.name in changed:
+            widget_of(app, spec, entry.name).set_value(changed[spec.name]).run()
+    app.text_input(key=new_run.NAME_KEY).set_value("mine").run()
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert not app.exception
+    run = service.runs(project.project_id)[-1]
+    assert (run.name, run.state) == ("mine", "queued")
+    assert run.recipe == Recipe.single(entry.name, changed)
+
+
+def test_two_techniques_that_go_together_make_one_recipe(service: Service, project: Project) -> None:
+    first, then = next((entry, new_run.followers(entry)) for entry in TECHNIQUES if new_run.followers(entry))
+    app = open_form(project, first)
+    app.selectbox(key=new_run.THEN_KEY).set_value(then[0]).run()
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert not app.exception
+    assert [step.technique for step in service.runs(project.project_id)[-1].recipe.steps] == [first.name, then[0]]
+
+
+def test_contradicting_values_are_told_at_once_and_cannot_be_run(service: Service, project: Project) -> None:
+    app = open_form(project, TECHNIQUES[0])
+    app.number_input(key="pruning:initial_sparsity").set_value(0.9).run()
+    app.number_input(key="pruning:final_sparsity").set_value(0.2).run()
+    assert not app.exception
+    assert "`initial_sparsity` must not be above `final_sparsity`" in app.error[0].value
+    assert app.button(key=new_run.RUN_KEY).disabled
+    assert not service.runs(project.project_id)
+
+
+def test_form_keeps_its_values_while_another_page_is_open(service: Service, project: Project) -> None:
+    entry = next(entry for entry in TECHNIQUES if entry.fine_tuning)
+    app = open_form(project, entry)
+    key = widget_key(fine_tuning_prefix(entry.name), "epochs")
+    app.number_input(key=key).set_value(7).run()
+    app.switch_page("pages/techniques.py").run()
+    app.switch_page("pages/project.py")
+    app.query_params["project"] = project.project_id
+    app.run()
+    assert not app.exception
+    assert app.radio(key=new_run.TECHNIQUE_KEY).value == entry.name
+    assert app.number_input(key=key).value == 7
+
+
+@every_technique
+def test_losses_that_cannot_train_the_task_are_not_offered(
+    service: Service, project: Project, entry: Technique
+) -> None:
+    if entry.fine_tuning is None:
+        return
+    loss = open_form(project, entry).selectbox(key=widget_key(fine_tuning_prefix(entry.name), "loss"))
+    refused = impossible_losses(FIT.task)
+    assert refused
+    assert not set(refused) & set(loss.options)
+    assert all(reason in (loss.help or "") for reason in refused.values())
+
+
+# --- run ----------------------------------------------------------------------------------------------------------
+
+
+def test_finished_run_shows_its_figures_beside_the_baselines(service: Service, project: Project) -> None:
+    _, run = measured(service, project)
+    app = open_page("pages/run.py", run=run.run_id)
+    assert [(metric.label, metric.value, metric.delta) for metric in app.metric][:2] == [
+        ("Accuracy", "97.00 %", "-1.00 points"),
+        (".tflite", "30.0 kB", "-70.0 %"),
+    ]
+    assert "within that noise" in texts(app)
+
+
+def test_gap_between_keras_and_tflite_is_flagged(service: Service, project: Project) -> None:
+    _, run = measured(service, project)
+    Store(service.settings).log_result(run.run_id, result(0.97, 30_000, keras_metric=0.99), 0, 0)
+    app = open_page("pages/run.py", run=run.run_id)
+    assert "Conversion changed the result" in app.warning[0].value
+
+
+def test_artefacts_can_be_downloaded(service: Service, project: Project, tmp_path: Path) -> None:
+    _, run = measured(service, project)
+    (tmp_path / "files").mkdir()
+    for name in ("model.tflite", "recipe.yaml", "project.json"):
+        (tmp_path / "files" / name).write_bytes(b"x")
+    Store(service.settings).log_artifacts(run.run_id, tmp_path / "files")
+    app = open_page("pages/run.py", run=run.run_id)
+    assert {button.key for button in app.get("download_button")} == {"download:model.tflite", "download:recipe.yaml"}
+
+
+def test_failed_run_shows_the_sentence_and_can_be_repeated(service: Service, project: Project) -> None:
+    run = service.submit(project.project_id, Recipe.single(TECHNIQUES[0].name))
+    Store(service.settings).set_state(run.run_id, "failed", "The loss became *nan* at step 3.")
+    app = open_page("pages/run.py", run=run.run_id)
+    assert app.error[0].value == "The loss became \\*nan\\* at step 3\\."
+    app.button(key="run:again").click().run()
+    assert not app.exception
+    assert [each.state for each in service.runs(project.project_id)] == ["failed", "queued"]
+
+
+def test_change_and_run_fills_the_form_with_the_recipe(service: Service, project: Project) -> None:
+    entry = next(entry for entry in TECHNIQUES if new_run.followers(entry))
+    recipe = Recipe.checked(
+        [
+            Recipe.single(entry.name, {}, {"epochs": 9}).steps[0],
+            Recipe.single(new_run.followers(entry)[0]).steps[0],
+        ]
+    )
+    run = finished(service, project, "both", recipe, 0.97, 30_000)
+    app = open_page("pages/run.py", run=run.run_id)
+    app.button(key="run:change").click().run()
+    assert not app.exception
+    assert app.radio(key=new_run.TECHNIQUE_KEY).value == entry.name
+    assert app.selectbox(key=new_run.THEN_KEY).value == recipe.steps[1].technique
+    assert app.number_input(key=widget_key(fine_tuning_prefix(entry.name), "epochs")).value == 9
+
+
+def test_queued_run_can_be_cancelled(service: Service, project: Project) -> None:
+    run = service.submit(project.project_id, Recipe.single(TECHNIQUES[-1].name))
+    app = open_page("pages/run.py", run=run.run_id)
+    app.button(key=f"cancel:{run.run_id}").click().run()
+    assert not app.exception
+    assert service.run(run.run_id).state == "cancelled"
+
+
+# --- new project --------------------------------------------------------------------------------------------------
+
+
+def test_upload_is_stored_at_once_and_stands_in_the_address(service: Service) -> None:
+    app = open_page("pages/new_project.py")
+    app.file_uploader(key="new:model_file").set_value(("net.keras", b"abc", "application/octet-stream")).run()
+    assert not app.exception
+    upload_id = app.query_params["model"]
+    upload_id = upload_id[0] if isinstance(upload_id, list) else upload_id
+    assert service.upload(upload_id).file_name == "net.keras"
+    again = open_page("pages/new_project.py", model=upload_id)
+    assert "net\\.keras" in texts(again)
+
+
+def test_empty_file_is_refused_in_a_sentence_and_costs_nothing(service: Service) -> None:
+    app = open_page("pages/new_project.py")
+    app.file_uploader(key="new:data_file").set_value(("data.npz", b"", "application/octet-stream")).run()
+    assert not app.exception
+    assert "is empty" in app.error[0].value
+    assert "data" not in app.query_params
+
+
+def test_upload_that_is_gone_is_told_and_can_be_replaced(service: Service) -> None:
+    app = open_page("pages/new_project.py", model="feedbeef", data="../..", options="{not json", fit='{"task": "x"}')
+    assert len(app.error) == 2
+    assert {uploader.key for uploader in app.file_uploader} == {"new:model_file", "new:data_file"}
+
+
+# --- help ---------------------------------------------------------------------------------------------------------
+
+
+@every_technique
+def test_help_is_generated_from_the_declaration(service: Service, entry: Technique) -> None:
+    said = texts(open_page("pages/techniques.py"))
+    for text in (entry.title, entry.summary, entry.use_when, entry.avoid_when, entry.shrinks, entry.source):
+        assert text in said
+    for spec in specs(entry.Params):
+        assert f"`{spec.name}`" in said
