@@ -17,7 +17,7 @@ from intake.errors import InvalidParams, UserError
 from intake.fit import FitOverrides, Loss, ScaleMode, Task
 from optimizers import TECHNIQUES, technique
 from optimizers.declaration import ParameterSpec, Params, specs
-from optimizers.fine_tuning import FineTuning
+from optimizers.fine_tuning import FineTuning, suggested
 from optimizers.recipe import Recipe
 from runs.records import Result, RunRecord
 from runs.service import Prepared, Service
@@ -124,9 +124,10 @@ def _prepared(service: Service, given: argparse.Namespace) -> Prepared:
 
 
 def _run(service: Service, given: argparse.Namespace) -> int:
-    recipe = _recipe(given)
+    _recipe(given, None)  # mistakes are told before anything is opened
     prepared = _prepared(service, given)
     project = service.project_of(given.project or f"{given.model.stem} on {given.dataset.stem}", prepared)
+    recipe = _recipe(given, prepared.dataset_info.train_samples)
     _say(f"Measuring the baseline of project {project.name} …")
     baseline = service.wait(service.baseline(project.project_id).run_id)
     _say(f"Running {recipe.title} …")
@@ -150,7 +151,8 @@ def _run(service: Service, given: argparse.Namespace) -> int:
     return 0 if run.state == "finished" else 1
 
 
-def _recipe(given: argparse.Namespace) -> Recipe:
+def _recipe(given: argparse.Namespace, train_samples: int | None) -> Recipe:
+    """The recipe asked for; with `train_samples`, the epochs of a small dataset unless some were given."""
     values = {name[6:]: text for name, text in vars(given).items() if name.startswith("param_") and text is not None}
     for pair in given.set:
         name, separator, text = pair.partition("=")
@@ -164,6 +166,8 @@ def _recipe(given: argparse.Namespace) -> Recipe:
     common = {spec.name for spec in specs(FineTuning)} - own
     params = entry.Params.from_text({name: text for name, text in values.items() if name not in common})
     settings = FineTuning.from_text({name: text for name, text in values.items() if name in common})
+    if entry.fine_tuning is not None and train_samples is not None:
+        settings = {**suggested(entry.fine_tuning, train_samples).model_dump(), **settings}
     return Recipe.single(entry.name, params, settings)
 
 

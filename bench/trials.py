@@ -15,6 +15,7 @@ from bench.table import Row, print_rows, write_rows
 from intake.dataset_info import DatasetOptions
 from intake.fit import FitOverrides
 from optimizers import technique
+from optimizers.fine_tuning import suggested
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result, RunRecord
 from runs.service import Service
@@ -49,16 +50,17 @@ class Trial:
     """(technique, its parameters where they are not the defaults)."""
     target: Target | None = None
 
-    def recipe(self, seed: int, epochs: int | None = None) -> Recipe:
-        """Return the recipe with this seed wherever one counts, and this many epochs instead of the default."""
-        settings = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
-        return Recipe.checked([_step(name, params, settings) for name, params in self.steps])
+    def recipe(self, train_samples: int, seed: int, epochs: int | None = None) -> Recipe:
+        """Return the recipe with this seed wherever one counts, and these epochs instead of the suggested ones."""
+        given = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
+        return Recipe.checked([_step(name, params, given, train_samples) for name, params in self.steps])
 
 
-def _step(name: str, params: dict[str, Any], settings: dict[str, int]) -> RecipeStep:
+def _step(name: str, params: dict[str, Any], given: dict[str, int], train_samples: int) -> RecipeStep:
     entry = technique(name)
-    seeded = {**params, "seed": settings["seed"]} if "seed" in entry.Params.model_fields else params
-    return RecipeStep(technique=name, params=seeded, fine_tuning=settings if entry.fine_tuning else None)
+    seeded = {**params, "seed": given["seed"]} if "seed" in entry.Params.model_fields else params
+    settings = {**suggested(entry.fine_tuning, train_samples).model_dump(), **given} if entry.fine_tuning else None
+    return RecipeStep(technique=name, params=seeded, fine_tuning=settings)
 
 
 QUANTIZE = "post_training_quantization"
@@ -97,7 +99,7 @@ def compare(
         dataset: path of the dataset file.
         trials: what to run.
         seed: of every recipe.
-        epochs: of fine-tuning; None: the default of each technique.
+        epochs: of fine-tuning; None: those that the form suggests.
         options: how to read the dataset.
     """
     prepared = service.prepare(model, dataset, options or DatasetOptions(), FitOverrides())
@@ -108,7 +110,8 @@ def compare(
     assert baseline.result is not None
     yield _row(pair, "baseline float32", seed, baseline.result, baseline, None)
     for trial in trials:
-        run = service.wait(service.submit(project.project_id, trial.recipe(seed, epochs), trial.name).run_id)
+        recipe = trial.recipe(prepared.dataset_info.train_samples, seed, epochs)
+        run = service.wait(service.submit(project.project_id, recipe, trial.name).run_id)
         yield _row(pair, trial.name, seed, baseline.result, _measured(run), trial.target)
 
 

@@ -35,7 +35,11 @@ class DatasetOptions(BaseModel):
         0.2, ge=0.05, le=0.5, title="Test share", description="Held out where the file brings no test part."
     )
     validation_share: float = Field(
-        0.1, ge=0.0, le=0.5, title="Validation share", description="Taken from the training part where the file brings none."
+        0.1,
+        ge=0.0,
+        le=0.5,
+        title="Validation share",
+        description="Taken from the training part where the file brings none.",
     )
     seed: int = Field(0, ge=0, title="Split seed", description="Same seed, same split.")
 

@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Task = Literal[
-    "classification", "binary_classification", "multilabel_classification", "regression", "reconstruction"
-]
+Task = Literal["classification", "binary_classification", "multilabel_classification", "regression", "reconstruction"]
 Loss = Literal[
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",

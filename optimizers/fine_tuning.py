@@ -58,6 +58,18 @@ class TrainingPlan:
         return cls(settings.epochs, max(1, math.ceil(train_samples / settings.batch_size)))
 
 
+ENOUGH_STEPS = 300
+"""Optimizer steps under which a fine-tuning rarely recovers what a technique takes."""
+MOST_SUGGESTED_EPOCHS = 30
+
+
+def suggested(settings: FineTuning, train_samples: int) -> FineTuning:
+    """Return a technique's default settings with as many epochs as a small dataset needs for ENOUGH_STEPS."""
+    steps_per_epoch = TrainingPlan.of(settings, train_samples).steps_per_epoch
+    epochs = min(MOST_SUGGESTED_EPOCHS, math.ceil(ENOUGH_STEPS / steps_per_epoch))
+    return settings.model_copy(update={"epochs": max(settings.epochs, epochs)})
+
+
 OnStep = Callable[[int, dict[str, float]], None]
 """Called after an optimizer step (1, 2, ...) with the running loss and metrics of the epoch."""
 OnEpoch = Callable[[int, int, dict[str, float]], None]
@@ -149,7 +161,7 @@ def train(
 
 
 def _reporting(on_step: OnStep, on_epoch: OnEpoch, settings: FineTuning) -> Any:
-    class Reporting(keras2().callbacks.Callback):  # type: ignore[misc, name-defined]
+    class Reporting(keras2().callbacks.Callback):  # type: ignore[misc]
         steps = 0
 
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:

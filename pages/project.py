@@ -4,24 +4,26 @@ import streamlit as st
 
 from ui.live import active_runs
 from ui.new_run import announce_queued, draw_new_run
-from ui.project_head import draw_head, draw_waiting
+from ui.project_head import draw_failure, draw_head, draw_waiting
 from ui.session import begin_page, project_of_address, service
-from ui.tradeoff import changes_of, draw_chart, draw_controls, draw_selected, draw_table
+from ui.tradeoff import changes_of, draw_chart, draw_controls, draw_table, open_chosen
 
 begin_page()
+open_chosen()
 project = project_of_address()
 runs = service().runs(project.project_id)
 active = tuple(run.run_id for run in runs if run.is_active)
 
 draw_head(project)
 announce_queued()
+draw_failure(runs)
 left, right = st.columns([1.9, 1], gap="large")
 with left:
     axes = draw_controls()
     frame = changes_of(runs, axes.size)
     if frame["metric"].notna().any():
         draw_chart(project, frame, axes)
-        draw_selected(project, runs, axes.size)
+        st.caption("Click a point or a row to open its run.")
     else:
         draw_waiting(project, runs)
     if active:

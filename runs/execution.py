@@ -25,7 +25,7 @@ from measure.litert import latency_ms, predict
 from measure.sizes import measure_sizes
 from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Optimized, apply_recipe
-from optimizers.fine_tuning import FineTuning
+from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
 from runs.paths import log_path, parsed_folder, prepared_folder, upload_path
 from runs.progress import ProgressReporter
 from runs.records import Project, Result, RunRecord
@@ -37,8 +37,6 @@ from runs.worker import ensure_parsed, ensure_prepared
 log = logging.getLogger("tare")
 EVALUATION_CHUNK = 4096
 """Test samples that are preprocessed and evaluated at a time, to bound memory."""
-FEW_STEPS = 100
-"""Below so many optimizer steps a fine-tuning rarely recovers what a technique took."""
 LIBRARIES = ("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 
 
@@ -100,7 +98,7 @@ class Execution:
 
     def _note_few_steps(self) -> None:
         steps = self._progress.total_steps
-        if 0 < steps < FEW_STEPS:
+        if 0 < steps < ENOUGH_STEPS // 2:
             self._store.add_note(
                 self._record.run_id,
                 f"Fine-tuning had only {steps} optimizer steps, which rarely recovers the accuracy that a technique "

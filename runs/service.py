@@ -16,7 +16,9 @@ from intake.errors import UserError
 from intake.fit import Fit, FitOverrides, MatchReport
 from intake.model_info import ModelInfo
 from intake.tasks import check_fit
+from optimizers.fine_tuning import FineTuning, suggested
 from optimizers.recipe import Recipe
+from optimizers.technique import Technique
 from runs.executor import LocalExecutor
 from runs.jobs import Job
 from runs.paths import parsed_folder, prepared_folder
@@ -238,6 +240,15 @@ class Service:
         self._store.delete_project(project_id)
 
     # --- runs -----------------------------------------------------------------------------------------------------
+
+    def suggested_fine_tuning(self, project: Project, entry: Technique) -> FineTuning | None:
+        """Return a technique's default settings, with enough epochs for a small dataset; None where it trains not."""
+        if entry.fine_tuning is None:
+            return None
+        try:
+            return suggested(entry.fine_tuning, self.dataset_info(project).train_samples)
+        except OSError:  # the parsed copy is a cache; whoever cleared it gets it back with the next run
+            return entry.fine_tuning
 
     def submit(self, project_id: str, recipe: Recipe, name: str = "") -> RunRecord:
         """Queue a recipe; raises UserError where the project is gone."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from optimizers import TECHNIQUES
-from optimizers.declaration import specs
+from optimizers.declaration import Params, specs
 from optimizers.fine_tuning import FineTuning
 
 ROOT = Path(__file__).parent.parent
@@ -110,7 +110,8 @@ def test_every_declared_parameter_is_a_flag() -> None:
     shown = subprocess.run(
         [sys.executable, "cli.py", "run", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    declared = [spec for owner in (FineTuning, *(entry.Params for entry in TECHNIQUES)) for spec in specs(owner)]
+    owners: list[type[Params]] = [FineTuning, *(entry.Params for entry in TECHNIQUES)]
+    declared = [spec for owner in owners for spec in specs(owner)]
     missing = [spec.name for spec in declared if f"--{spec.name.replace('_', '-')} " not in shown]
     assert missing == []
 

@@ -571,5 +571,7 @@ def test_damaged_files_raise_only_user_errors(tmp_path: Path, ending: str, data:
     content = content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))]
     path = tmp_path / f"damaged{ending}"
     path.write_bytes(content)
+    outcome: object = None
     with contextlib.suppress(UserError):
-        parse_dataset(path, DatasetOptions(), tmp_path / "parsed" / "damaged")
+        outcome = parse_dataset(path, DatasetOptions(), tmp_path / "parsed" / "damaged")
+    assert outcome is None or (tmp_path / "parsed" / "damaged" / "info.json").is_file()

@@ -8,7 +8,7 @@ import pytest
 
 from intake.fit import Fit
 from intake.keras_env import keras2
-from optimizers.fine_tuning import FineTuning, TrainingDiverged, TrainingPlan, compile_for, train
+from optimizers.fine_tuning import FineTuning, TrainingDiverged, TrainingPlan, compile_for, suggested, train
 from tests.conftest import EasyData, dense_model
 
 
@@ -37,6 +37,11 @@ def test_optimizer_and_rate_are_those_of_the_settings(optimizer: Any, easy_data:
 def test_cosine_schedule_ends_near_zero(easy_data: EasyData) -> None:
     model = fitted(dense_model(), easy_data, FineTuning(learning_rate_schedule="cosine", epochs=2, batch_size=32))
     assert float(model.optimizer.learning_rate) < 0.05 * 1e-3
+
+
+@pytest.mark.parametrize(("train_samples", "epochs"), [(54_000, 2), (12_800, 3), (1_293, 28), (50, 30)])
+def test_small_datasets_are_suggested_more_epochs(train_samples: int, epochs: int) -> None:
+    assert suggested(FineTuning(epochs=2, batch_size=128), train_samples).epochs == epochs
 
 
 def test_plan_counts_the_last_smaller_batch() -> None:
@@ -75,7 +80,7 @@ def test_every_task_compiles_and_trains(fit: Fit, units: int, activation: str, e
 
 
 def _batches(base: Any, x: Any, y: Any) -> Any:
-    class Batches(base):  # type: ignore[misc]
+    class Batches(base):
         def __len__(self) -> int:
             return 4
 

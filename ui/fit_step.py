@@ -30,7 +30,12 @@ def draw_report(report: MatchReport, class_names: tuple[str, ...]) -> None:
     with left:
         draw_fit(report.fit, class_names)
     with right:
-        st.dataframe(_candidates(report), hide_index=True, alt="Candidates with their metric, the chosen one marked")
+        st.dataframe(
+            _candidates(report),
+            hide_index=True,
+            column_config={"": st.column_config.TextColumn(width=40)},
+            alt="Candidates with their metric, the chosen one marked",
+        )
 
 
 def _candidates(report: MatchReport) -> pd.DataFrame:
@@ -38,10 +43,10 @@ def _candidates(report: MatchReport) -> pd.DataFrame:
         {
             "": ["✓" if candidate.chosen else "" for candidate in report.candidates],
             "Values": [SCALES[candidate.scale] for candidate in report.candidates],
-            "Order of the classes": [candidate.class_order for candidate in report.candidates],
             METRICS[report.fit.metric_name]: [
                 metric_text(candidate.metric_name, candidate.metric) for candidate in report.candidates
             ],
+            "Order of the classes": [candidate.class_order for candidate in report.candidates],
         }
     )
 

@@ -23,7 +23,10 @@ def percent(share: float, digits: int = 2) -> str:
 
 def change_percent(new: float, old: float) -> str:
     """Return how far `new` is from `old` as "-74.1 %", or "" where there is nothing to compare with."""
-    return f"{(new / old - 1) * 100:+,.1f} %" if old else ""
+    if not old:
+        return ""
+    text = f"{(new / old - 1) * 100:+,.1f} %"
+    return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text
 
 
 def metric_text(name: Metric, value: float) -> str:

@@ -14,7 +14,6 @@ import streamlit as st
 
 from optimizers.declaration import ParameterSpec, specs
 from optimizers.fine_tuning import FineTuning
-from optimizers.technique import Technique
 
 
 def widget_key(prefix: str, name: str) -> str:
@@ -27,11 +26,9 @@ def fine_tuning_prefix(prefix: str) -> str:
     return f"{prefix}:fine_tuning"
 
 
-def fine_tuning_specs(entry: Technique) -> tuple[ParameterSpec, ...]:
-    """Return the fine-tuning settings of a technique, with its own defaults; none where it does not train."""
-    if entry.fine_tuning is None:
-        return ()
-    own = entry.fine_tuning.model_dump()
+def fine_tuning_specs(defaults: FineTuning) -> tuple[ParameterSpec, ...]:
+    """Return the declared fine-tuning settings with these defaults."""
+    own = defaults.model_dump()
     return tuple(replace(spec, default=own[spec.name]) for spec in specs(FineTuning))
 
 

@@ -11,7 +11,7 @@ from runs.jobs import Job
 from runs.records import RunRecord
 from ui.charts import curve_figures
 from ui.formatting import as_text, seconds_left
-from ui.session import RUN, service, show_problems
+from ui.session import RUN, address, service, set_address, show_problems
 
 POLL_SECONDS = 1.0
 JOB_POLL_SECONDS = 0.4
@@ -44,12 +44,21 @@ def active_runs(project_id: str, drawn: tuple[str, ...]) -> None:
         project_id: of the project on the page.
         drawn: ids of the runs that were active when the page was drawn.
     """
-    active = [run for run in service().runs(project_id) if run.is_active]
+    runs = service().runs(project_id)
+    active = [run for run in runs if run.is_active]
     if {run.run_id for run in active} != set(drawn):
+        _select_ended([run for run in runs if run.run_id in drawn and not run.is_active])
         st.rerun()
     for run in active:
         with st.container(border=True, key=f"active:{run.run_id}"):
             _active_card(run)
+
+
+def _select_ended(ended: list[RunRecord]) -> None:
+    """Have the page point at what just ended; a failure always, a success where nothing else is selected."""
+    for run in ended:
+        if run.state == "failed" or not address("selected"):
+            set_address("selected", run.run_id)
 
 
 def _active_card(run: RunRecord) -> None:

@@ -33,10 +33,8 @@ def _shapes(shapes: tuple[tuple[int | None, ...], ...]) -> str:
 def _opened_text(info: ModelInfo) -> str:
     if not info.rebuilt:
         return "Opened in Keras 2 as it is."
-    return (
-        "Rebuilt in Keras 2, which the techniques need; largest output difference on random input "
-        f"{info.probe_max_difference:.1g}."
-    )
+    difference = f"{info.probe_max_difference:.1g}" if info.probe_max_difference else "none"
+    return f"Rebuilt in Keras 2, which the techniques need; largest output difference on random input: {difference}."
 
 
 def _layers(info: ModelInfo) -> pd.io.formats.style.Styler:

@@ -11,6 +11,7 @@ from intake.fit import Fit
 from intake.tasks import impossible_losses
 from optimizers import TECHNIQUES, technique
 from optimizers.declaration import ParameterSpec, specs
+from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import Technique
 from runs.records import Project, RunRecord
@@ -29,25 +30,35 @@ TECHNIQUE_KEY = "new_run:technique"
 THEN_KEY = "new_run:then"
 NAME_KEY = "new_run:name"
 RUN_KEY = "new_run:run"
+PROJECT_KEY = "new_run:project"
 
 
 def draw_new_run(project: Project) -> None:
     """Draw the form; a press on Run queues the recipe and draws the page anew."""
     st.subheader("New run")
+    _forget_epochs_of_another(project)
     entry = technique(_choose_technique())
     _explain(entry)
-    steps = [_draw_step(entry, project.fit, entry.name)]
+    steps = [_draw_step(entry, project, entry.name)]
     then = _choose_then(entry)
     if then:
         with st.container(border=True):
             st.markdown(f"**{technique(then).title}**")
-            steps.append(_draw_step(technique(then), project.fit, then_prefix(then)))
+            steps.append(_draw_step(technique(then), project, then_prefix(then)))
     recipe = _checked(steps)
     name = st.text_input(
         "Name (optional)", key=NAME_KEY, max_chars=120, placeholder=recipe.title if recipe else "", persist_state="page"
     )
     if st.button("Run", key=RUN_KEY, type="primary", width="stretch", disabled=recipe is None) and recipe:
         _submit(project, recipe, name)
+
+
+def _forget_epochs_of_another(project: Project) -> None:
+    """Drafts follow the user from project to project, but how many epochs suit is a matter of the dataset."""
+    if st.session_state.get(PROJECT_KEY) not in (None, project.project_id):
+        for key in [key for key in st.session_state if str(key).endswith(":fine_tuning:epochs")]:
+            del st.session_state[key]
+    st.session_state[PROJECT_KEY] = project.project_id
 
 
 def then_prefix(technique_name: str) -> str:
@@ -81,19 +92,20 @@ def _explain(entry: Technique) -> None:
         )
 
 
-def _draw_step(entry: Technique, fit: Fit, prefix: str) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
+def _draw_step(entry: Technique, project: Project, prefix: str) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
     params = draw_params(prefix, specs(entry.Params))
-    if entry.fine_tuning is None:
+    suggested = service().suggested_fine_tuning(project, entry)
+    if suggested is None:
         return entry.name, params, None
     with st.expander("Fine-tuning", key=f"{prefix}:fine_tuning"):
-        settings = draw_params(fine_tuning_prefix(prefix), offered_settings(entry, fit))
+        settings = draw_params(fine_tuning_prefix(prefix), offered_settings(suggested, project.fit))
     return entry.name, params, settings
 
 
-def offered_settings(entry: Technique, fit: Fit) -> tuple[ParameterSpec, ...]:
+def offered_settings(defaults: FineTuning, fit: Fit) -> tuple[ParameterSpec, ...]:
     """Return the fine-tuning settings, without the losses that cannot train the project's task."""
     reasons = dict(impossible_losses(fit.task))
-    return tuple(without_choices(spec, reasons) for spec in fine_tuning_specs(entry))
+    return tuple(without_choices(spec, reasons) for spec in fine_tuning_specs(defaults))
 
 
 def followers(entry: Technique) -> list[str]:

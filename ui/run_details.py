@@ -127,7 +127,8 @@ def draw_recipe(recipe: Recipe) -> None:
 
 def _settings_table(step: RecipeStep) -> pd.DataFrame:
     given = {**step.params, **(step.fine_tuning or {})}
-    declared = [*specs(step.entry.Params), *(fine_tuning_specs(step.entry) if step.fine_tuning else ())]
+    defaults = step.entry.fine_tuning
+    declared = [*specs(step.entry.Params), *(fine_tuning_specs(defaults) if defaults else ())]
     rows = [
         {
             "Setting": spec.label,

@@ -1,4 +1,4 @@
-"""Chart and table of a project's runs: one selection, kept in the address, shared by both."""
+"""Chart and table of a project's runs: a click on a point or a row opens the run; the way back marks it in both."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import streamlit as st
 
 from runs.records import Project, RunRecord
 from ui.charts import tradeoff_figure
-from ui.formatting import as_text, change_percent, metric_change, metric_text
-from ui.frames import SIZES, SizeKind, baseline_of, csv_text, is_within_noise, runs_frame, with_changes
+from ui.frames import SIZES, SizeKind, baseline_of, csv_text, runs_frame, with_changes
 from ui.run_table import styled, table_frame
-from ui.session import RUN, address, set_address
+from ui.session import RUN, address
 
 CHART_KEY = "project:chart"
 TABLE_KEY = "project:table"
+OPEN_KEY = "project:open_run"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def draw_controls() -> Axes:
 
 
 def draw_chart(project: Project, frame: pd.DataFrame, axes: Axes) -> None:
-    """Draw size against metric; a click on a point selects its run."""
+    """Draw size against metric; a click on a point opens its run."""
     figure = tradeoff_figure(
         frame,
         axes.size,
@@ -69,7 +69,7 @@ def draw_chart(project: Project, frame: pd.DataFrame, axes: Axes) -> None:
     st.plotly_chart(
         figure,
         key=CHART_KEY,
-        on_select=partial(_point_selected, list(frame["run_id"])),
+        on_select=_point_selected,
         selection_mode="points",
         config={
             "displaylogo": False,
@@ -79,16 +79,21 @@ def draw_chart(project: Project, frame: pd.DataFrame, axes: Axes) -> None:
     )
 
 
-def _point_selected(run_ids: list[str]) -> None:
+def _point_selected() -> None:
     points = st.session_state[CHART_KEY]["selection"]["points"]
-    chosen = str(points[0]["customdata"][0]) if points and points[0].get("customdata") else ""
-    set_address("selected", chosen)
-    rows = [run_ids.index(chosen)] if chosen in run_ids else []
-    st.session_state[TABLE_KEY] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    if points and points[0].get("customdata"):
+        st.session_state[OPEN_KEY] = str(points[0]["customdata"][0])
+
+
+def open_chosen() -> None:
+    """Go to the run whose point or row was just clicked; a callback itself cannot change the page."""
+    run_id = st.session_state.pop(OPEN_KEY, "")
+    if run_id:
+        st.switch_page(RUN, query_params={"run": run_id})
 
 
 def draw_table(project: Project, frame: pd.DataFrame, size: SizeKind) -> None:
-    """Draw all runs as a sortable table; a click on a row selects its run."""
+    """Draw all runs as a sortable table; a click on a row opens its run."""
     table = table_frame(frame, size, project.fit)
     run_ids = list(frame["run_id"])
     chosen = address("selected")
@@ -115,29 +120,7 @@ def draw_table(project: Project, frame: pd.DataFrame, size: SizeKind) -> None:
 
 def _row_selected(run_ids: list[str]) -> None:
     rows = st.session_state[TABLE_KEY]["selection"]["rows"]
-    set_address("selected", run_ids[rows[0]] if rows and rows[0] < len(run_ids) else "")
-
-
-def draw_selected(project: Project, runs: list[RunRecord], size: SizeKind) -> None:
-    """Draw the selected run in a line, with the way to its page."""
-    run = next((run for run in runs if run.run_id == address("selected")), None)
-    if run is None:
-        st.caption("Select a point or a row to see its run.")
-        return
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key="project:selected"):
-        st.markdown(f"**{as_text(run.name)}**  \n{as_text(_summary(project, run, runs, size))}", width="stretch")
-        if st.button("Open run", key="project:open", type="primary"):
-            st.switch_page(RUN, query_params={"run": run.run_id})
-
-
-def _summary(project: Project, run: RunRecord, runs: list[RunRecord], size: SizeKind) -> str:
-    if run.result is None:
-        return f"{run.recipe.title} · {run.state}"
-    name, baseline = project.fit.metric_name, baseline_of(runs)
-    new = getattr(run.result, size.field)
-    parts = [f"{size.label} {size.text(new)}", metric_text(name, run.result.metric)]
-    if baseline and baseline.result and not run.is_baseline:
-        parts[0] += f" ({change_percent(new, getattr(baseline.result, size.field))})"
-        noise = ", within noise" if is_within_noise(run.result, baseline.result) else ""
-        parts[1] += f" ({metric_change(name, run.result.metric - baseline.result.metric)}{noise})"
-    return " · ".join([run.recipe.title, *parts])
+    if not rows:  # a click on the row that was marked takes the mark off: the user meant to open it
+        st.session_state[OPEN_KEY] = address("selected")
+    elif rows[0] < len(run_ids):
+        st.session_state[OPEN_KEY] = run_ids[rows[0]]

@@ -26,8 +26,8 @@ SCALES: dict[ScaleMode, str] = {
     "none": "as they are",
     "divide_255": "divided by 255",
     "minus_one_to_one": "divided by 127.5, minus 1",
-    "standardize": "standardized (mean 0, standard deviation 1 of the training part)",
-    "min_max": "minimum to 0, maximum to 1 (of the training part)",
+    "standardize": "standardized to mean 0, deviation 1",
+    "min_max": "scaled from minimum 0 to maximum 1",
     "multiply_255": "multiplied by 255",
 }
 FORMATS: dict[UploadedFormat, str] = {

@@ -14,8 +14,9 @@ from optimizers import TECHNIQUES
 from tests.conftest import easy_images
 from tests.journeys.conftest import App
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 RUN_TIMEOUT_MS = 240_000
+PLOT = ".st-key-project-chart .js-plotly-plot"
 
 
 def open_example(page: Page, app: App) -> None:
@@ -24,7 +25,7 @@ def open_example(page: Page, app: App) -> None:
     page.get_by_role("button", name="Try the example").click()
     expect(page).to_have_url(re.compile(r"project=\d+"), timeout=RUN_TIMEOUT_MS)
     expect(page.get_by_role("heading", name="New run")).to_be_visible()
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(page.locator(PLOT)).to_be_visible(timeout=RUN_TIMEOUT_MS)
 
 
 def choose(page: Page, title: str) -> None:
@@ -48,12 +49,7 @@ def queue(page: Page, name: str) -> None:
 
 def points(page: Page) -> int:
     """Number of runs that the plot shows."""
-    return int(
-        page.evaluate(
-            "() => document.querySelector('.js-plotly-plot').data"
-            ".filter(t => (t.mode || '').includes('markers') && t.customdata).reduce((n, t) => n + t.x.length, 0)"
-        )
-    )
+    return page.locator(f"{PLOT} .scatterlayer .points path.point").count()
 
 
 def test_example_to_four_points_to_download(page: Page, app: App, tmp_path: Path) -> None:
@@ -76,7 +72,7 @@ def test_example_to_four_points_to_download(page: Page, app: App, tmp_path: Path
 
 def click_a_point(page: Page) -> None:
     """Click the point farthest from the baseline's trace: the middle of its drawn symbol."""
-    symbols = page.locator(".js-plotly-plot .scatterlayer .points path.point")
+    symbols = page.locator(f"{PLOT} .scatterlayer .points path.point")
     box = symbols.nth(1).bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -88,7 +84,7 @@ def test_own_model_and_data_become_a_project(page: Page, app: App, easy_files: t
     page.reload()  # everything is in the address
     page.get_by_role("button", name="Create project").click(timeout=RUN_TIMEOUT_MS)
     expect(page).to_have_url(re.compile(r"project=\d+"))
-    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(page.locator(PLOT)).to_be_visible(timeout=RUN_TIMEOUT_MS)
     assert points(page) == 1
 
 
@@ -134,8 +130,9 @@ def test_cancel_refresh_and_a_light_server(page: Page, app: App) -> None:
     open_example(page, app)
     choose(page, "Pruning")
     page.get_by_text("Fine-tuning", exact=True).first.click()
-    page.get_by_label("Epochs").first.fill("1000")
-    page.get_by_label("Epochs").first.press("Tab")
+    epochs = page.locator(".st-key-pruning-fine_tuning-epochs input")
+    epochs.fill("1000")
+    epochs.press("Tab")
     settled(page)
     queue(page, "Endless")
     expect(page.get_by_text(re.compile(r"Fine-tuning, step"))).to_be_visible(timeout=RUN_TIMEOUT_MS)
