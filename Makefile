@@ -4,6 +4,8 @@ PORT ?= 8501
 HOST ?= 127.0.0.1
 SEEDS ?= 1
 IMAGE ?= tare
+# Beside this folder, or where Keras keeps what its tutorials downloaded.
+DATA ?= $(firstword $(wildcard mnist.npz ../*/data/mnist.npz $(HOME)/.keras/datasets/mnist.npz))
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check

@@ -12,7 +12,7 @@ begin_page()
 open_chosen()
 project = project_of_address()
 runs = service().runs(project.project_id)
-active = tuple(run.run_id for run in runs if run.is_active)
+active = {run.run_id: str(run.state) for run in runs if run.is_active}
 
 draw_head(project)
 announce_queued()

@@ -14,7 +14,17 @@ from optimizers.recipe import Recipe
 from runs.records import Result, RunRecord
 from ui.charts import curve_figures, hover_card, tradeoff_figure
 from ui.formatting import as_text, change_percent, kilobytes, metric_change, seconds, sentences, shape_text
-from ui.frames import SIZES, baseline_of, best_run, changed_settings, csv_text, pareto_front, runs_frame, with_changes
+from ui.frames import (
+    SIZES,
+    baseline_of,
+    best_run,
+    changed_settings,
+    csv_text,
+    curve_tables,
+    pareto_front,
+    runs_frame,
+    with_changes,
+)
 from ui.palette import look_of
 from ui.run_table import styled, table_frame
 
@@ -178,6 +188,12 @@ def test_curves_of_one_quantity_share_a_figure() -> None:
     figures = curve_figures({"train/loss": [(1, 2.0), (2, 1.0)], "validation/loss": [(2, 1.5)], "train/x": [(1, 0.0)]})
     assert list(figures) == ["loss", "x"]
     assert [trace.name for trace in figures["loss"].data] == ["train", "validation"]
+
+
+def test_curves_at_work_are_one_table_per_quantity_loss_first() -> None:
+    tables = curve_tables({"train/accuracy": [(1, 0.5)], "train/loss": [(1, 2.0)], "validation/loss": [(2, 1.5)]})
+    assert list(tables) == ["loss", "accuracy"]
+    assert list(tables["loss"].itertuples(index=False, name=None)) == [("train", 1, 2.0), ("validation", 2, 1.5)]
 
 
 def test_typed_text_cannot_become_markdown() -> None:

@@ -156,6 +156,16 @@ def _holds(result: Result, baseline: Result, fit: Fit) -> bool:
     return gain >= 0 or is_within_noise(result, baseline)
 
 
+def curve_tables(curves: dict[str, list[tuple[int, float]]]) -> dict[str, pd.DataFrame]:
+    """Return a table per quantity ("loss", "accuracy", "sparsity"), a row per point, training and validation in one."""
+    rows: dict[str, list[tuple[str, int, float]]] = {}
+    for name, points in curves.items():
+        part, quantity = name.split("/", 1)
+        rows.setdefault(quantity, []).extend((part, step, value) for step, value in points)
+    names = sorted(rows, key=lambda name: (name != "loss", name))
+    return {name: pd.DataFrame(rows[name], columns=["Part", "Optimizer step", "Value"]) for name in names}
+
+
 def csv_text(frame: pd.DataFrame, size: SizeKind, fit: Fit) -> str:
     """Return the table as CSV, with units in the column names."""
     metric = METRICS[fit.metric_name]

@@ -11,6 +11,7 @@ from runs.jobs import Job
 from runs.records import RunRecord
 from ui.charts import curve_figures
 from ui.formatting import as_text, seconds_left
+from ui.frames import curve_tables
 from ui.session import RUN, address, service, set_address, show_problems
 
 POLL_SECONDS = 1.0
@@ -37,16 +38,16 @@ def finished(job: Job) -> bool:
 
 
 @st.fragment(run_every=POLL_SECONDS)
-def active_runs(project_id: str, drawn: tuple[str, ...]) -> None:
-    """Show the runs at work in a project; the page is drawn anew when one of them ends or another begins.
+def active_runs(project_id: str, drawn: dict[str, str]) -> None:
+    """Show the runs at work in a project; the page is drawn anew when one of them begins or ends.
 
     Args:
         project_id: of the project on the page.
-        drawn: ids of the runs that were active when the page was drawn.
+        drawn: run id -> state of the runs that were active when the page was drawn.
     """
     runs = service().runs(project_id)
     active = [run for run in runs if run.is_active]
-    if {run.run_id for run in active} != set(drawn):
+    if {run.run_id: run.state for run in active} != drawn:
         _select_ended([run for run in runs if run.run_id in drawn and not run.is_active])
         st.rerun()
     for run in active:
@@ -127,11 +128,23 @@ def active_run(run_id: str) -> None:
         st.rerun()
     progress_bar(run)
     cancel_button(run)
-    draw_curves(service().curves(run_id))
+    _draw_moving_curves(service().curves(run_id))
     log = service().log(run_id, 40)
     if log:
         st.markdown("**Log**")
         st.code(log, language=None, height=220)
+
+
+def _draw_moving_curves(curves: dict[str, list[tuple[int, float]]]) -> None:
+    """Draw the curves of a run at work with Vega, which moves in place: each new plotly figure is mounted anew."""
+    tables = curve_tables(curves)
+    for first in range(0, len(tables), 2):
+        pair = list(tables.items())[first : first + 2]
+        for column, (name, table) in zip(st.columns(2), pair, strict=False):
+            column.markdown(f"**{name.replace('_', ' ').capitalize()}**")
+            column.line_chart(
+                table, x="Optimizer step", y="Value", color="Part", y_label="", height=220, alt=f"{name} by step"
+            )
 
 
 def draw_curves(curves: dict[str, list[tuple[int, float]]]) -> None:
