@@ -58,12 +58,19 @@ class ParameterSpec:
             return "yes, no"
         if self.choices:
             return ", ".join(str(choice) for choice in self.choices)
-        if self.low is not None and self.high is not None:
-            low = f"above {self.low:g}" if self.low_open else f"{self.low:g}"
-            return f"{low} to {'below ' if self.high_open else ''}{self.high:g}"
-        if self.low is not None:
-            return f"above {self.low:g}" if self.low_open else f"at least {self.low:g}"
-        return f"at most {self.high:g}" if self.high is not None else ""
+        low, high = _plain(self.low), _plain(self.high)
+        if low and high:
+            return f"{'above ' if self.low_open else ''}{low} to {'below ' if self.high_open else ''}{high}"
+        if low:
+            return f"above {low}" if self.low_open else f"at least {low}"
+        return f"at most {high}" if high else ""
+
+
+def _plain(bound: float | None) -> str:
+    """A bound without exponent, thousands separated; "" where there is none."""
+    if bound is None:
+        return ""
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
 
 
 def parameter(

@@ -40,8 +40,10 @@ class ChildDied(Exception):
                 "The worker was killed by the operating system, most likely because memory ran out. "
                 "Use a smaller batch size, or give the machine more memory."
             )
-        how = f"crashed ({signal.Signals(-self.exit_code).name})" if self.by_signal else f"ended ({self.exit_code})"
-        return f"The worker {how} inside TensorFlow. The log has what it printed last."
+        if self.by_signal:
+            name = signal.Signals(-self.exit_code).name
+            return f"The worker crashed ({name}) inside TensorFlow. The log has what it printed last."
+        return f"The worker ended by itself (exit status {self.exit_code}). The worker log has what it printed last."
 
 
 class Child:

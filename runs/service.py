@@ -219,6 +219,8 @@ class Service:
             job.finish(self.project_of(EXAMPLE_NAME, prepared))
         except UserError as error:
             job.fail(error.problems)
+        except Exception as error:  # nobody else would end the job, and a page waits for it
+            job.fail((f"This is a fault in Tare, not in your files: {error!r}",))
 
     def projects(self) -> list[Project]:
         """Return all projects, newest first."""

@@ -42,27 +42,37 @@ def without_choices(spec: ParameterSpec, reasons: dict[Any, str]) -> ParameterSp
     return replace(spec, choices=kept, help=spec.help + why)
 
 
-def draw_params(prefix: str, declared: Iterable[ParameterSpec]) -> dict[str, Any]:
-    """Draw a widget per parameter and return the values; one that does not count keeps its default."""
+def draw_params(prefix: str, declared: Iterable[ParameterSpec]) -> None:
+    """Draw a widget per parameter; `read_params` has their values."""
     declared = tuple(declared)
     advanced = [spec for spec in declared if spec.advanced]
-    drawn = _draw_all(prefix, declared, [spec for spec in declared if not spec.advanced])
+    _draw_all(prefix, declared, [spec for spec in declared if not spec.advanced])
     if advanced:
         with st.expander("More settings", key=widget_key(prefix, "more_settings")):
-            drawn |= _draw_all(prefix, declared, advanced)
-    return drawn
+            _draw_all(prefix, declared, advanced)
 
 
-def _draw_all(prefix: str, declared: tuple[ParameterSpec, ...], chosen: list[ParameterSpec]) -> dict[str, Any]:
-    current = {spec.name: _current_value(spec, widget_key(prefix, spec.name)) for spec in declared}
-    values = {}
+def read_params(prefix: str, declared: Iterable[ParameterSpec]) -> dict[str, Any]:
+    """Return the values of the widgets that `draw_params` drew; one that does not count gives its default."""
+    declared = tuple(declared)
+    current = _current_values(prefix, declared)
+    return {spec.name: current[spec.name] if _counts(spec, current) else spec.default for spec in declared}
+
+
+def _draw_all(prefix: str, declared: tuple[ParameterSpec, ...], chosen: list[ParameterSpec]) -> None:
+    current = _current_values(prefix, declared)
     for first in range(0, len(chosen), 2):
         for column, spec in zip(st.columns(2, vertical_alignment="bottom"), chosen[first : first + 2], strict=False):
-            counts = spec.only_if is None or spec.only_if.holds(current)
             with column:
-                value = draw(spec, widget_key(prefix, spec.name), disabled=not counts)
-            values[spec.name] = value if counts else spec.default
-    return values
+                draw(spec, widget_key(prefix, spec.name), disabled=not _counts(spec, current))
+
+
+def _counts(spec: ParameterSpec, current: dict[str, Any]) -> bool:
+    return spec.only_if is None or spec.only_if.holds(current)
+
+
+def _current_values(prefix: str, declared: tuple[ParameterSpec, ...]) -> dict[str, Any]:
+    return {spec.name: _current_value(spec, widget_key(prefix, spec.name)) for spec in declared}
 
 
 def _current_value(spec: ParameterSpec, key: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from intake.errors import InvalidParams, UserError
@@ -20,6 +18,7 @@ from ui.forms import (
     fill_draft,
     fine_tuning_prefix,
     fine_tuning_specs,
+    read_params,
     start_from,
     start_of,
     without_choices,
@@ -31,26 +30,32 @@ THEN_KEY = "new_run:then"
 NAME_KEY = "new_run:name"
 RUN_KEY = "new_run:run"
 PROJECT_KEY = "new_run:project"
+PROBLEMS_KEY = "new_run:problems"
+QUEUED_KEY = "new_run:queued"
 
 
 def draw_new_run(project: Project) -> None:
-    """Draw the form; a press on Run queues the recipe and draws the page anew."""
+    """Draw the form; a press on Run queues the recipe."""
     st.subheader("New run")
     _forget_epochs_of_another(project)
     entry = technique(_choose_technique())
     _explain(entry)
-    steps = [_draw_step(entry, project, entry.name)]
+    _draw_step(entry, project, entry.name)
     then = _choose_then(entry)
     if then:
         with st.container(border=True):
             st.markdown(f"**{technique(then).title}**")
-            steps.append(_draw_step(technique(then), project, then_prefix(then)))
-    recipe = _checked(steps)
-    name = st.text_input(
+            _draw_step(technique(then), project, then_prefix(then))
+    recipe, problems = _recipe_of_form(project)
+    st.text_input(
         "Name (optional)", key=NAME_KEY, max_chars=120, placeholder=recipe.title if recipe else "", persist_state="page"
     )
-    if st.button("Run", key=RUN_KEY, type="primary", width="stretch", disabled=recipe is None) and recipe:
-        _submit(project, recipe, name)
+    st.button(
+        "Run", key=RUN_KEY, type="primary", width="stretch", disabled=recipe is None, on_click=_submit, args=(project,)
+    )
+    problems = (*problems, *st.session_state.pop(PROBLEMS_KEY, ()))
+    if problems:
+        show_problems(problems)
 
 
 def _forget_epochs_of_another(project: Project) -> None:
@@ -92,14 +97,26 @@ def _explain(entry: Technique) -> None:
         )
 
 
-def _draw_step(entry: Technique, project: Project, prefix: str) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
-    params = draw_params(prefix, specs(entry.Params))
+def _draw_step(entry: Technique, project: Project, prefix: str) -> None:
+    draw_params(prefix, specs(entry.Params))
+    settings = _settings_specs(entry, project)
+    if settings:
+        with st.expander("Fine-tuning", key=f"{prefix}:fine_tuning"):
+            draw_params(fine_tuning_prefix(prefix), settings)
+
+
+def _read_step(entry: Technique, project: Project, prefix: str) -> RecipeStep:
+    settings = _settings_specs(entry, project)
+    return RecipeStep(
+        technique=entry.name,
+        params=read_params(prefix, specs(entry.Params)),
+        fine_tuning=read_params(fine_tuning_prefix(prefix), settings) if settings else None,
+    )
+
+
+def _settings_specs(entry: Technique, project: Project) -> tuple[ParameterSpec, ...]:
     suggested = service().suggested_fine_tuning(project, entry)
-    if suggested is None:
-        return entry.name, params, None
-    with st.expander("Fine-tuning", key=f"{prefix}:fine_tuning"):
-        settings = draw_params(fine_tuning_prefix(prefix), offered_settings(suggested, project.fit))
-    return entry.name, params, settings
+    return offered_settings(suggested, project.fit) if suggested else ()
 
 
 def offered_settings(defaults: FineTuning, fit: Fit) -> tuple[ParameterSpec, ...]:
@@ -139,32 +156,29 @@ def _choose_then(entry: Technique) -> str:
     )
 
 
-def _checked(steps: list[tuple[str, dict[str, Any], dict[str, Any] | None]]) -> Recipe | None:
-    """Return the recipe, or None after its problems were shown."""
-    built: list[RecipeStep] = []
-    problems: list[str] = []
-    for name, params, settings in steps:
-        try:
-            built.append(RecipeStep.checked(name, params, settings))
-        except InvalidParams as error:
-            problems += error.problems
-    if not problems:
-        try:
-            return Recipe.checked(built)
-        except InvalidParams as error:
-            problems += error.problems
-    show_problems(tuple(problems))
-    return None
-
-
-def _submit(project: Project, recipe: Recipe, name: str) -> None:
+def _recipe_of_form(project: Project) -> tuple[Recipe | None, tuple[str, ...]]:
+    """Return what the widgets say as a recipe, or None and its problems."""
+    entry = technique(st.session_state[TECHNIQUE_KEY])
+    steps = [_read_step(entry, project, entry.name)]
+    then = st.session_state.get(THEN_KEY)
+    if then in followers(entry):
+        steps.append(_read_step(technique(then), project, then_prefix(then)))
     try:
-        run = service().submit(project.project_id, recipe, name)
-    except UserError as error:
-        show_problems(error.problems)
-        return
-    st.session_state["new_run:queued"] = run.run_id
-    st.rerun()
+        return Recipe.checked(steps), ()
+    except InvalidParams as error:
+        return None, error.problems
+
+
+def _submit(project: Project) -> None:
+    """Queue the recipe. A callback: the script of a page can be cut short by the next click, a callback cannot."""
+    recipe, problems = _recipe_of_form(project)
+    if recipe is not None:
+        try:
+            run = service().submit(project.project_id, recipe, str(st.session_state.get(NAME_KEY) or ""))
+            st.session_state[QUEUED_KEY] = run.run_id
+        except UserError as error:
+            problems = error.problems
+    st.session_state[PROBLEMS_KEY] = problems
 
 
 def draft_of(run: RunRecord) -> None:
@@ -179,6 +193,6 @@ def draft_of(run: RunRecord) -> None:
 
 def announce_queued() -> None:
     """Say once that a run was queued."""
-    run_id = st.session_state.pop("new_run:queued", "")
+    run_id = st.session_state.pop(QUEUED_KEY, "")
     if run_id:
         st.toast("Run queued")
