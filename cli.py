@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from optimizers.declaration import ParameterSpec, Params, specs
 from optimizers.fine_tuning import FineTuning, suggested
 from optimizers.recipe import Recipe
 from runs.records import Result, RunRecord
-from runs.service import Prepared, Service
+from runs.service import Prepared, Service, check_losses
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
         return int(given.command(service, given))
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.strerror or error}: {error.filename}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
@@ -97,7 +101,7 @@ def _inspect(service: Service, given: argparse.Namespace) -> int:
         "match": report.model_dump(mode="json"),
     }
     if given.json:
-        print(json.dumps(described))
+        print(_json(described))
         return 0
     print(f"Model     {model_info.file_name}: {model_info.saved_by}, {model_info.parameters:,} parameters")
     print(f"          input {model_info.input_shapes[0]}, output {model_info.output_shapes[0]}")
@@ -111,6 +115,19 @@ def _inspect(service: Service, given: argparse.Namespace) -> int:
     for note in (*model_info.notes, *dataset_info.notes, *report.notes):
         print(f"Note      {note}")
     return 0
+
+
+def _json(value: Any) -> str:
+    """JSON knows no NaN and no infinity: they become null."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _prepared(service: Service, given: argparse.Namespace) -> Prepared:
@@ -127,9 +144,17 @@ def _run(service: Service, given: argparse.Namespace) -> int:
     _recipe(given, None)  # mistakes are told before anything is opened
     prepared = _prepared(service, given)
     project = service.project_of(given.project or f"{given.model.stem} on {given.dataset.stem}", prepared)
+    if given.project and project.name != given.project:
+        _say(f"These files with this fit are a project already: {project.name}.")
     recipe = _recipe(given, prepared.dataset_info.train_samples)
+    check_losses(recipe, project.fit)
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
     _say(f"Measuring the baseline of project {project.name} …")
     baseline = service.wait(service.baseline(project.project_id).run_id)
+    if baseline.result is None:
+        _say(f"The baseline could not be measured. {baseline.error}")
+        return 1
     _say(f"Running {recipe.title} …")
     run = service.wait(service.submit(project.project_id, recipe, given.name).run_id)
     report = service.report(run.run_id)
@@ -145,7 +170,7 @@ def _run(service: Service, given: argparse.Namespace) -> int:
         "verified": [fact.model_dump() for fact in report.facts] if report else [],
         "artifacts": _artifacts(service, run, given.out),
     }
-    print(json.dumps(outcome)) if given.json else _print_outcome(outcome)
+    print(_json(outcome)) if given.json else _print_outcome(outcome)
     if run.error:
         _say(run.error)
     return 0 if run.state == "finished" else 1
@@ -183,6 +208,8 @@ def _recipe_file(path: Path, values: dict[str, str]) -> Recipe:
             f"With --recipe only fine-tuning settings can be changed; edit the file for: {', '.join(unknown)}."
         )
     settings = FineTuning.from_text(values)
+    if settings and not any(step.fine_tuning for step in recipe.steps):
+        raise InvalidParams(f"No step of this recipe trains; leave out: {', '.join(settings)}.")
     steps = [
         step.model_copy(update={"fine_tuning": {**step.fine_tuning, **settings}}) if step.fine_tuning else step
         for step in recipe.steps
@@ -198,7 +225,6 @@ def _artifacts(service: Service, run: RunRecord, out: Path | None) -> dict[str, 
     """Name -> path of each file that the run left, copied to `out` where one was given."""
     found = {artifact.name: artifact.path for artifact in service.artifacts(run.run_id)}
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         found = {name: Path(shutil.copy2(path, out / Path(name).name)) for name, path in found.items()}
     return {name: str(path.resolve()) for name, path in found.items()}
 
@@ -212,8 +238,8 @@ def _print_outcome(outcome: dict[str, Any]) -> None:
                 f"gzip {figures['gzip_bytes']:,} B  {figures['latency_ms']:.2f} ms"
             )
     for fact in outcome["verified"]:
-        mark = "met   " if fact["met"] else "MISSED"
-        print(f"  {mark} {fact['layer']}: asked {fact['asked']}, found {fact['measured']}")
+        verdict = {True: "met", False: "MISSED", None: "not checked"}[fact["met"]]
+        print(f"  {verdict:11} {fact['layer']}: asked {fact['asked']}, found {fact['measured']}")
     for path in outcome["artifacts"].values():
         print(f"  {path}")
 

@@ -17,7 +17,13 @@ class Fact(BaseModel):
     layer: str
     asked: str
     measured: str
-    met: bool
+    met: bool | None
+    """None where the file does not tell."""
+
+    @property
+    def verdict(self) -> str:
+        """For people."""
+        return {True: "met", False: "MISSED", None: "could not be checked"}[self.met]
 
 
 class WeightOf(BaseModel):
@@ -29,6 +35,9 @@ class WeightOf(BaseModel):
     weight: str
     """ "kernel", "recurrent_kernel", ..."""
     size: int
+    is_rescaled: bool = False
+    """True where the converter multiplies each output channel by a factor of its own: it folds the
+    BatchNormalization that follows into the kernel."""
 
 
 def located(tensors: list[WeightTensor], weights: list[WeightOf]) -> list[tuple[WeightOf, WeightTensor | None]]:
@@ -44,5 +53,5 @@ def located(tensors: list[WeightTensor], weights: list[WeightOf]) -> list[tuple[
 
 
 def not_located(claim: str, weight: WeightOf, asked: str) -> Fact:
-    """The fact for a weight that could not be found in the file: never counted as met."""
-    return Fact(claim=claim, layer=weight.layer, asked=asked, measured="not found in the exported file", met=False)
+    """The fact for a weight that the converter cut up or renamed (recurrent kernels): counted neither way."""
+    return Fact(claim=claim, layer=weight.layer, asked=asked, measured="not found under its name in the file", met=None)

@@ -80,6 +80,10 @@ class WeightTensor:
         return self.zero_points[0] if len(self.zero_points) else 0
 
 
+_DEPTHWISE_CONV_2D = 4
+"""Builtin operator code of the TFLite schema."""
+
+
 def read_weights(tflite: bytes) -> list[WeightTensor]:
     """Return every weight tensor of the file; shapes, axes and other integer constants are not weights."""
     from ai_edge_litert import schema_py_generated as schema
@@ -88,10 +92,17 @@ def read_weights(tflite: bytes) -> list[WeightTensor]:
     names = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
     tensors = []
     for subgraph in model.subgraphs:
-        for tensor in subgraph.tensors:
+        depthwise = {
+            int(operator.inputs[1])
+            for operator in subgraph.operators
+            if model.operatorCodes[operator.opcodeIndex].builtinCode == _DEPTHWISE_CONV_2D
+        }
+        for index, tensor in enumerate(subgraph.tensors):
             data = model.buffers[tensor.buffer].data
             if data is not None and len(data) and _is_weight(names[tensor.type], tensor):
-                tensors.append(_read(tensor, names[tensor.type], np.asarray(data, np.uint8)))
+                # depthwise kernels are stored (1, h, w, channels), all others with the output channel first
+                axis = 3 if index in depthwise else 0
+                tensors.append(_read(tensor, names[tensor.type], np.asarray(data, np.uint8), axis))
     return tensors
 
 
@@ -102,7 +113,7 @@ def _is_weight(type_name: str, tensor: Any) -> bool:
     return quantized and (type_name in _DTYPES or type_name == "INT4")
 
 
-def _read(tensor: Any, type_name: str, data: np.ndarray) -> WeightTensor:
+def _read(tensor: Any, type_name: str, data: np.ndarray, channel_axis: int) -> WeightTensor:
     shape = tuple(tensor.shape) if tensor.shape is not None else ()
     values = _unpack_int4(data, int(np.prod(shape))) if type_name == "INT4" else data.view(_DTYPES[type_name])
     quantization = tensor.quantization
@@ -114,14 +125,8 @@ def _read(tensor: Any, type_name: str, data: np.ndarray) -> WeightTensor:
         values=values.reshape(shape),
         stored_bytes=len(data),
         zero_points=np.asarray(zero_points, np.int64),
-        channel_axis=_channel_axis(quantization.quantizedDimension if quantized else 0, shape),
+        channel_axis=channel_axis,
     )
-
-
-def _channel_axis(axis: int, shape: tuple[int, ...]) -> int:
-    if axis == 0 and len(shape) == 4 and shape[0] == 1:
-        return 3  # depthwise kernels are stored (1, h, w, channels)
-    return axis if shape else 0
 
 
 def _unpack_int4(data: np.ndarray, count: int) -> np.ndarray:

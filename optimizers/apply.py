@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from intake.fit import Fit
+from intake.keras_env import keras2
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
-from optimizers.batch_statistics import SAMPLES, measure_batch_statistics
+from optimizers.batch_statistics import SAMPLE_BYTES, SAMPLES, has_batch_statistics, measure_batch_statistics
 from optimizers.fine_tuning import FineTuning, OnEpoch, TrainingPlan, train
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import clone_with_weights
@@ -58,8 +59,8 @@ class Optimized:
     claims: list[Claim] = field(default_factory=list)
 
 
-OnStep = Callable[[int, int, dict[str, float]], None]
-"""Called with (optimizer step from 1, steps in all, running loss, metric and live figures)."""
+OnStep = Callable[[int, int, Callable[[], dict[str, float]]], None]
+"""Called with (optimizer step from 1, steps in all, how to get loss, metric and live figures, which takes time)."""
 
 
 def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch) -> Optimized:
@@ -94,15 +95,18 @@ def _fine_tuned(
     entry = step.entry
     plan = TrainingPlan.of(settings, data.train_samples)
     representative = data.representative(_samples_to_start_from(step), settings.seed)
+    keras2().utils.set_random_seed(settings.seed)  # wrapping may draw: centroids start at random
     wrapped = entry.wrap(model, step.checked_params, plan, representative)
 
     def report(number: int, logs: dict[str, float]) -> None:
-        on_step(number, plan.total_steps, {**logs, **entry.live_metrics(wrapped)})
+        on_step(number, plan.total_steps, lambda: {**logs, **entry.live_metrics(wrapped)})
 
     batches, validation = data.batches(settings), data.validation(settings)
     train(wrapped, data.fit, settings, batches, validation, entry.callbacks(), report, on_epoch)
     trained = entry.strip(wrapped)
-    measure_batch_statistics(trained, data.representative(SAMPLES, settings.seed))
+    if has_batch_statistics(trained):
+        count = max(2, min(SAMPLES, SAMPLE_BYTES // max(1, representative[:1].nbytes)))
+        measure_batch_statistics(trained, data.representative(count, settings.seed))
     return trained
 
 

@@ -14,23 +14,29 @@ import numpy as np
 from intake.keras_env import keras2
 
 SAMPLES = 2048
+SAMPLE_BYTES = 256 * 2**20
+"""No more samples than fit into this."""
 BATCH_SIZE = 128
 
 
-def measure_batch_statistics(model: Any, samples: np.ndarray) -> bool:
+def has_batch_statistics(model: Any) -> bool:
+    """True where the model has a trainable BatchNormalization."""
+    return bool(_layers(model))
+
+
+def _layers(model: Any) -> list[Any]:
+    kind = keras2().layers.BatchNormalization
+    return [layer for layer in model.layers if isinstance(layer, kind) and layer.trainable]
+
+
+def measure_batch_statistics(model: Any, samples: np.ndarray) -> None:
     """Set the moving mean and variance of each trainable BatchNormalization to the average over the samples.
 
     Args:
         model: tf_keras model, changed in place; its other weights stay as they are.
-        samples: float32 (n, *input_shape), preprocessed training samples; fewer than 2 change nothing.
-
-    Returns:
-        True where the model has such a layer and was measured.
+        samples: float32 (n, *input_shape), preprocessed training samples, n >= 1.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, keras2().layers.BatchNormalization)]
-    layers = [layer for layer in layers if layer.trainable]
-    if not layers or len(samples) < 2:
-        return False
+    layers = _layers(model)
     kept = [layer.momentum for layer in layers]
     count = max(1, len(samples) // BATCH_SIZE)
     for number, batch in enumerate(np.array_split(samples, count)):
@@ -39,4 +45,3 @@ def measure_batch_statistics(model: Any, samples: np.ndarray) -> bool:
         model(batch, training=True)
     for layer, momentum in zip(layers, kept, strict=True):
         layer.momentum = momentum
-    return True

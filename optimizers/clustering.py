@@ -70,24 +70,42 @@ class Clustering(Technique):
         for layer in model.layers:
             kernels = [(name, int(np.prod(weight.shape))) for name, weight in _clusterable(layer)]
             if kernels and all(size > params.number_of_clusters for _, size in kernels):
-                found += [WeightOf(layer=layer.name, weight=name, size=size) for name, size in kernels]
+                folded = _is_followed_by_batch_normalization(layer)
+                found += [
+                    WeightOf(layer=layer.name, weight=name, size=size, is_rescaled=folded) for name, size in kernels
+                ]
         return found
 
     def verify(self, params: ClusteringParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
-        """Distinct values of each kernel; per output channel where a BatchNormalization was folded in."""
+        """Distinct values of each kernel; per output channel where each has a scale of its own."""
+        limit = params.number_of_clusters
         facts = []
         for weight, tensor in located(tensors, weights):
-            asked = f"at most {params.number_of_clusters} values"
+            asked = f"at most {limit} values"
             if tensor is None:
                 facts.append(not_located("distinct weights", weight, asked))
-                continue
-            folded = tensor.distinct > params.number_of_clusters
-            count = tensor.distinct_per_channel if folded else tensor.distinct
-            where = " in each channel (the converter folded a BatchNormalization in)" if folded else ""
-            met = count <= params.number_of_clusters
-            measured = f"{tensor.distinct} values" if folded and not met else f"{count} values{where}"
-            facts.append(Fact(claim="distinct weights", layer=weight.layer, asked=asked, measured=measured, met=met))
+            else:
+                measured, met = _distinct_values(weight, tensor, limit)
+                facts.append(
+                    Fact(claim="distinct weights", layer=weight.layer, asked=asked, measured=measured, met=met)
+                )
         return facts
+
+
+def _distinct_values(weight: WeightOf, tensor: WeightTensor, limit: int) -> tuple[str, bool | None]:
+    """Return what the file shows, and whether that is what was asked (None where it cannot tell)."""
+    has_scales = weight.is_rescaled or len(tensor.zero_points) > 1
+    if tensor.distinct <= limit or not has_scales:
+        return f"{tensor.distinct} values", tensor.distinct <= limit
+    if tensor.size // tensor.values.shape[tensor.channel_axis] <= limit:
+        return f"{tensor.distinct} values; channels have a scale each and too few weights to tell", None
+    count = tensor.distinct_per_channel
+    return f"{count} values in each channel, which has a scale of its own", count <= limit
+
+
+def _is_followed_by_batch_normalization(layer: Any) -> bool:
+    after = [node.outbound_layer for node in layer.outbound_nodes]
+    return any(isinstance(following, keras2().layers.BatchNormalization) for following in after)
 
 
 def _clusterable(layer: Any) -> list[tuple[str, Any]]:

@@ -5,11 +5,11 @@ import streamlit as st
 from ui.live import active_run
 from ui.run_details import draw_recipe
 from ui.run_page import draw_ended_without_result, draw_finished, draw_head
-from ui.session import begin_page, run_of_address, service
+from ui.session import begin_page, project_of, run_of_address
 
 begin_page()
 run = run_of_address()
-project = service().project(run.project_id)
+project = project_of(run)
 draw_head(run, project)
 if run.is_active:
     active_run(run.run_id)

@@ -18,6 +18,7 @@ from runs.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 TERMINATE_SECONDS = 2.0
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 class ChildDied(Exception):
@@ -31,6 +32,11 @@ class ChildDied(Exception):
     def by_signal(self) -> bool:
         """True where a signal (a native crash, the out-of-memory killer) ended it."""
         return self.exit_code < 0
+
+    @property
+    def is_crash(self) -> bool:
+        """True where native code broke; worth one more try without oneDNN, unlike a kill for want of memory."""
+        return -self.exit_code in _CRASHES
 
     @property
     def sentence(self) -> str:

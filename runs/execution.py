@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +25,7 @@ from measure.sizes import measure_sizes
 from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Optimized, apply_recipe
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
-from runs.paths import log_path, parsed_folder, prepared_folder, upload_path
+from runs.paths import log_path, parsed_folder, prepared_folder, scratch_folder, upload_path
 from runs.progress import ProgressReporter
 from runs.records import Project, Result, RunRecord
 from runs.report import RunReport
@@ -35,8 +34,8 @@ from runs.store import Store
 from runs.worker import ensure_parsed, ensure_prepared
 
 log = logging.getLogger("tare")
-EVALUATION_CHUNK = 4096
-"""Test samples that are preprocessed and evaluated at a time, to bound memory."""
+EVALUATION_BYTES = 256 * 2**20
+"""Preprocessed test samples that are evaluated at a time, to bound memory."""
 LIBRARIES = ("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 
 
@@ -90,11 +89,10 @@ class Execution:
         self._progress.phase("Converting to .tflite", 0.75)
         tflite = self._convert(optimized.to_convert, optimized.conversion, data)
         self._progress.phase("Measuring the .tflite on the test part", 0.85)
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self._settings.folder("scratch")))
-        try:
-            self._measure(optimized, tflite, data, folder, training_s)
-        finally:
-            shutil.rmtree(folder)
+        folder = scratch_folder(self._settings, self._record.run_id)
+        folder.mkdir()
+        self._measure(optimized, tflite, data, folder, training_s)
+        shutil.rmtree(folder)
 
     def _note_few_steps(self) -> None:
         steps = self._progress.total_steps
@@ -146,8 +144,9 @@ class Execution:
     def _quality(self, model: Any, tflite: bytes, data: ProjectData) -> dict[str, Any]:
         fit, dataset = data.fit, data.dataset
         targets, of_keras, of_tflite = [], [], []
-        for start in range(0, dataset.info.test_samples, EVALUATION_CHUNK):
-            part = slice(start, start + EVALUATION_CHUNK)
+        chunk = max(1, EVALUATION_BYTES // data.representative(1, 0).nbytes)
+        for start in range(0, dataset.info.test_samples, chunk):
+            part = slice(start, start + chunk)
             inputs = model_input(fit, dataset.x_test[part])
             labels = None if dataset.y_test is None else dataset.y_test[part]
             targets.append(apply_labels(fit, dataset.info, labels, inputs))
@@ -174,18 +173,20 @@ class Execution:
         for fact in facts:
             log.info(
                 "%s: %s of %s: asked %s, found %s",
-                "met" if fact.met else "MISSED",
+                fact.verdict,
                 fact.claim,
                 fact.layer,
                 fact.asked,
                 fact.measured,
             )
-        (folder / "recipe.yaml").write_text(self._record.recipe.to_yaml())
+        if self._record.recipe.steps:
+            (folder / "recipe.yaml").write_text(self._record.recipe.to_yaml())
         (folder / "report.json").write_text(self._report(facts, tensors).model_dump_json(indent=1))
         (folder / "project.json").write_text(self._project.model_dump_json(indent=1))
         shutil.copyfile(log_path(self._settings, self._record.run_id), folder / "log.txt")
         self._store.log_artifacts(self._record.run_id, folder)
-        self._store.log_result(self._record.run_id, result, sum(fact.met for fact in facts), len(facts))
+        checked = [fact.met for fact in facts if fact.met is not None]
+        self._store.log_result(self._record.run_id, result, sum(checked), len(checked))
 
     def _report(self, facts: list[Fact], tensors: list[WeightTensor]) -> RunReport:
         import os

@@ -5,7 +5,10 @@ Another executor (a cluster) has the same `submit`, `cancel` and `wait`, and cal
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +19,13 @@ from pydantic import ValidationError
 from intake.errors import UserError
 from runs.child import Child, ChildDied
 from runs.jobs import Job
-from runs.paths import log_path
+from runs.paths import log_path, scratch_folder
+from runs.records import RunState
 from runs.settings import Settings
 from runs.store import Store
 
+JOB_SECONDS = 900
+"""Longest time that opening, reading or matching files may take, since others wait behind it."""
 POLL_SECONDS = 0.5
 """How often a slot at work looks whether somebody asked to cancel."""
 
@@ -73,6 +79,10 @@ class _Line:
         with self._changed:
             return self._tasks.index(task) if task in self._tasks else 0
 
+    def run_ids(self) -> list[str]:
+        with self._changed:
+            return [task.run_id for task in (*self._active, *self._tasks) if isinstance(task, _Run)]
+
     def wait_for(self, task: _Run) -> None:
         with self._changed:
             self._changed.wait_for(lambda: task not in self._tasks and task not in self._active)
@@ -96,10 +106,12 @@ class LocalExecutor:
                 for slot in self._slots:
                     slot.start()
 
-    def stop(self) -> None:
-        """End the children; runs at work are left for the next start to mark as interrupted."""
+    def stop(self) -> list[str]:
+        """End the children and return the ids of the runs that were queued or at work."""
+        left = self._runs.run_ids()
         for slot in self._slots:
             slot.end()
+        return left
 
     def submit(self, run_id: str) -> None:
         """Queue a run that is stored as queued."""
@@ -143,6 +155,8 @@ class _Slot(threading.Thread):
             except Exception as error:  # a slot must outlive whatever one task does
                 self._give_up(task, f"This is a fault in Tare, not in your files: {error!r}")
             finally:
+                if isinstance(task, _Run):
+                    shutil.rmtree(scratch_folder(self._settings, task.run_id), ignore_errors=True)
                 self._line.done(task)
                 self._recycle()
 
@@ -186,8 +200,8 @@ class _Slot(threading.Thread):
         except ChildDied as death:
             if self._ending:
                 return
-            if not death.by_signal:
-                mark_failed(self._store, run_id, death.sentence)
+            if not death.is_crash:
+                mark(self._store, run_id, "failed", death.sentence)
                 return
             self._store.add_note(run_id, f"{death.sentence} Repeated once with oneDNN off, which is slower.")
             self._retry(run_id)
@@ -198,7 +212,7 @@ class _Slot(threading.Thread):
             self._execute(run_id, one_dnn=False)
         except ChildDied as death:
             if not self._ending:
-                mark_failed(self._store, run_id, death.sentence)
+                mark(self._store, run_id, "failed", death.sentence)
 
     def _execute(self, run_id: str, one_dnn: bool = True) -> None:
         child = self._warm_child(one_dnn)
@@ -206,33 +220,36 @@ class _Slot(threading.Thread):
         while child.receive(POLL_SECONDS) is None:
             if self._store.is_cancel_requested(run_id):
                 child.end()
-                self._store.set_state(run_id, "cancelled")
+                if self._store.run(run_id).is_active:  # it may have finished just before
+                    self._store.set_state(run_id, "cancelled")
                 return
 
     def _do_job(self, task: _JobTask) -> None:
         try:
             child = self._warm_child()
             child.send(task.request)
+            deadline = time.monotonic() + JOB_SECONDS
             while not task.job.is_done:
                 answer = child.receive(POLL_SECONDS)
                 if answer is not None:
                     _take(task, answer)
+                elif time.monotonic() > deadline:
+                    child.end()
+                    task.job.fail((f"{task.job.title} took longer than {JOB_SECONDS // 60} minutes and was stopped.",))
         except ChildDied as death:
             task.job.fail((death.sentence,))
 
     def _give_up(self, task: _Run | _JobTask, sentence: str) -> None:
         if isinstance(task, _Run):
-            mark_failed(self._store, task.run_id, sentence)
+            mark(self._store, task.run_id, "failed", sentence)
         elif not task.job.is_done:
             task.job.fail((sentence,))
 
 
-def mark_failed(store: Store, run_id: str, sentence: str) -> None:
-    """Mark a run as failed unless it is gone."""
-    try:
-        store.set_state(run_id, "failed", sentence)
-    except UserError:
-        return
+def mark(store: Store, run_id: str, state: RunState, sentence: str) -> None:
+    """Move a run to its last state, unless it was deleted meanwhile."""
+    with contextlib.suppress(UserError):
+        store.set_state(run_id, state, sentence)
 
 
 def _take(task: _JobTask, answer: dict[str, Any]) -> None:

@@ -26,6 +26,11 @@ def parsed_folder(settings: Settings, upload_id: str, options: DatasetOptions) -
     return settings.folder("parsed") / f"{upload_id}-{digest}"
 
 
+def scratch_folder(settings: Settings, run_id: str) -> Path:
+    """Where a run collects its files until they are stored; whoever executes the run removes it afterwards."""
+    return settings.folder("scratch") / run_id
+
+
 def log_path(settings: Settings, run_id: str) -> Path:
     """The log of a run, written while it runs."""
     return settings.folder("logs") / f"{run_id}.log"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from runs.records import Progress
 from runs.store import Store
@@ -29,7 +30,7 @@ class ProgressReporter:
         """Enter a phase (or move on within it): always written."""
         self._store.set_progress(self._run_id, Progress(phase=name, fraction=fraction))
 
-    def on_step(self, step: int, total_steps: int, values: dict[str, float]) -> None:
+    def on_step(self, step: int, total_steps: int, values: Callable[[], dict[str, float]]) -> None:
         """Take note of an optimizer step; written to the store at most twice a second, and at the last step."""
         now = time.monotonic()
         self.total_steps = total_steps
@@ -38,7 +39,7 @@ class ProgressReporter:
         if now - self._last_write < INTERVAL_S and step < total_steps:
             return
         self._last_write = now
-        self._store.log_curves(self._run_id, step, {f"train/{name}": value for name, value in values.items()})
+        self._store.log_curves(self._run_id, step, {f"train/{name}": value for name, value in values().items()})
         self._store.set_progress(self._run_id, self._training_progress(step, total_steps, now))
 
     def _training_progress(self, step: int, total_steps: int, now: float) -> Progress:

@@ -12,25 +12,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from intake.dataset_info import DatasetInfo, DatasetOptions
-from intake.errors import UserError
+from intake.errors import InvalidParams, UserError
 from intake.fit import Fit, FitOverrides, MatchReport
 from intake.model_info import ModelInfo
-from intake.tasks import check_fit
+from intake.tasks import check_fit, impossible_losses
 from optimizers.fine_tuning import FineTuning, suggested
 from optimizers.recipe import Recipe
 from optimizers.technique import Technique
-from runs.executor import LocalExecutor
+from runs.executor import LocalExecutor, mark
 from runs.jobs import Job
 from runs.paths import parsed_folder, prepared_folder
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
 from runs.report import RunReport
 from runs.settings import Settings
-from runs.store import Store, is_alive
+from runs.store import Store
 from runs.uploads import find_upload, store_upload
 
 EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
 EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
 WAIT_SECONDS = 0.5
+INTERRUPTED = "The program ended while this run was at work. Run it again."
 EXAMPLE_NAME = "Example: handwritten digits"
 
 
@@ -61,17 +62,16 @@ class Service:
         self._executor.start()
         project_ids = [project.project_id for project in self.projects()]
         for run in self._store.runs(project_ids, "running"):
-            if not is_alive(self._store.owner(run.run_id)):
-                self._store.set_state(
-                    run.run_id, "interrupted", "The server ended while this run was at work. Run it again."
-                )
+            if not self._store.has_owner(run.run_id):
+                self._store.set_state(run.run_id, "interrupted", INTERRUPTED)
         for run in self._store.runs(project_ids, "queued"):
-            if not is_alive(self._store.owner(run.run_id)):
+            if not self._store.has_owner(run.run_id):
                 self._executor.submit(run.run_id)
 
     def stop(self) -> None:
-        """End the workers that this process started."""
-        self._executor.stop()
+        """End the workers that this process started; what they had not finished is interrupted."""
+        for run_id in self._executor.stop():
+            mark(self._store, run_id, "interrupted", INTERRUPTED)
 
     # --- files in -------------------------------------------------------------------------------------------------
 
@@ -253,7 +253,8 @@ class Service:
             return entry.fine_tuning
 
     def submit(self, project_id: str, recipe: Recipe, name: str = "") -> RunRecord:
-        """Queue a recipe; raises UserError where the project is gone."""
+        """Queue a recipe; raises UserError where the project is gone, or cannot be trained with the recipe's loss."""
+        check_losses(recipe, self.project(project_id).fit)
         number = sum(not run.is_baseline for run in self.runs(project_id)) + 1
         return self._submit(project_id, recipe, " ".join(name.split())[:120] or f"{number} · {recipe.title}")
 
@@ -273,9 +274,12 @@ class Service:
 
     def cancel(self, run_id: str) -> None:
         """Stop a run wherever it is; a run that has ended stays as it is."""
-        if self.run(run_id).is_active:
-            self._store.request_cancel(run_id)
-            self._executor.cancel(run_id)
+        if not self.run(run_id).is_active:
+            return
+        self._store.request_cancel(run_id)
+        self._executor.cancel(run_id)
+        if self.run(run_id).is_active and not self._store.has_owner(run_id):
+            self._store.set_state(run_id, "cancelled")
 
     def run_again(self, run_id: str) -> RunRecord:
         """Queue the recipe of a run once more in the same project."""
@@ -312,13 +316,14 @@ class Service:
     def wait(self, run_id: str) -> RunRecord:
         """Block until a run has ended, in this process or in another that is alive, and return it."""
         self._executor.wait(run_id)
-        while (run := self.run(run_id)).is_active and is_alive(self._store.owner(run_id)):
+        while (run := self.run(run_id)).is_active and self._store.has_owner(run_id):
             time.sleep(WAIT_SECONDS)
         return run
 
     def baseline(self, project_id: str) -> RunRecord:
         """Return the latest baseline of a project; queues a new one where none is finished or at work."""
-        found = [run for run in self.runs(project_id) if run.is_baseline and (run.is_active or run.result)]
+        baselines = [run for run in self.runs(project_id) if run.is_baseline]
+        found = [run for run in baselines if run.result or (run.is_active and self._store.has_owner(run.run_id))]
         return found[-1] if found else self._submit(project_id, Recipe(), "Baseline", is_baseline=True)
 
     def curves(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -355,6 +360,15 @@ class Service:
         """Return what is known of a project's dataset."""
         folder = parsed_folder(self.settings, project.dataset.upload_id, project.options)
         return DatasetInfo.model_validate_json((folder / "info.json").read_text())
+
+
+def check_losses(recipe: Recipe, fit: Fit) -> None:
+    """Raise InvalidParams where a step would train with a loss that cannot judge the project's task."""
+    impossible = dict(impossible_losses(fit.task))
+    chosen = [str((step.fine_tuning or {}).get("loss", "auto")) for step in recipe.steps]
+    problems = [f"`loss` {loss} cannot train this project. {impossible[loss]}" for loss in chosen if loss in impossible]
+    if problems:
+        raise InvalidParams(problems)
 
 
 def image_size_of(model_info: ModelInfo, options: DatasetOptions) -> DatasetOptions:

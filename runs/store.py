@@ -119,7 +119,10 @@ class Store:
             "tare.baseline": json.dumps(record.is_baseline),
             "tare.owner": current_process(),
         }
-        run = self._client.create_run(record.project_id, run_name=record.name, tags=tags)
+        try:
+            run = self._client.create_run(record.project_id, run_name=record.name, tags=tags)
+        except MlflowException:
+            raise UserError("There is no project of this address. It may have been deleted.") from None
         self._client.update_run(run.info.run_id, status=_STATUS["queued"])
         params = [
             Param(f"{step.technique}.{name}", str(value))
@@ -201,9 +204,15 @@ class Store:
         """True where somebody asked to stop the run."""
         return self._client.get_run(run_id).data.tags.get("tare.cancel") == "yes"
 
-    def owner(self, run_id: str) -> str:
-        """Return the process that queued or executes the run, as `current_process` writes it."""
-        return str(self._client.get_run(run_id).data.tags.get("tare.owner", ""))
+    def has_owner(self, run_id: str) -> bool:
+        """True where the process that queued or executes the run is still there.
+
+        Processes of another machine count as there only in a shared store: a container that was made anew over the
+        same volume has another machine name, and its predecessor is gone.
+        """
+        owner = str(self._client.get_run(run_id).data.tags.get("tare.owner", ""))
+        elsewhere = owner.partition(":")[0] not in ("", os.uname().nodename)
+        return bool(self._settings.tracking_uri) if elsewhere else _is_alive(owner)
 
     def log_curves(self, run_id: str, step: int, values: dict[str, float]) -> None:
         """Add points to live curves ("train/loss", "validation/accuracy", "train/sparsity") at an optimizer step."""
@@ -269,7 +278,7 @@ def _record(run: Run) -> RunRecord:
             "progress": json.loads(progress) if progress else None,
             "error": tags.get("tare.error", ""),
             "notes": json.loads(tags.get("tare.notes", "[]")),
-            "result": _result(run.data.metrics, tags),
+            "result": _result(run.data.metrics, tags) if tags["tare.state"] == "finished" else None,
             "verified_count": facts,
             "verified_met": met,
         }
@@ -290,14 +299,12 @@ def current_process() -> str:
     return f"{os.uname().nodename}:{os.getpid()}:{psutil.Process().create_time()}"
 
 
-def is_alive(owner: str) -> bool:
-    """True where the process that `current_process` named still runs, or runs on another machine."""
+def _is_alive(owner: str) -> bool:
+    """True where the process of this machine that `current_process` named still runs."""
     import psutil
 
-    node, _, rest = owner.partition(":")
+    _, _, rest = owner.partition(":")
     pid, _, created = rest.partition(":")
-    if node != os.uname().nodename:
-        return bool(owner)
     try:
         return str(psutil.Process(int(pid)).create_time()) == created
     except (psutil.NoSuchProcess, ValueError):

@@ -73,4 +73,4 @@ def _safe_name(name: str) -> str:
     if base == RECORD_NAME:
         base = f"_{base}"
     stem, suffix = os.path.splitext(base)
-    return stem[:100] + suffix[:20]
+    return stem.encode()[:180].decode(errors="ignore") + suffix.encode()[:20].decode(errors="ignore")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from intake.keras_env import keras2
 from measure.export import Conversion, convert
 from measure.layers import tensor_rows
 from measure.litert import latency_ms, predict
@@ -48,6 +49,16 @@ def test_every_weight_of_the_keras_model_is_found_in_the_file() -> None:
         found = of_layer(tensors, name, kernel.size)
         assert found is not None
         np.testing.assert_array_equal(found.values, kernel.T)
+
+
+def test_channels_are_the_outputs_of_each_kind_of_layer() -> None:
+    layers = keras2().layers
+    inputs = keras2().Input((8, 8, 3))
+    x = layers.DepthwiseConv2D(3, name="depthwise")(inputs)
+    model = keras2().Model(inputs, layers.Conv2D(1, 3, name="single")(x))
+    tensors = [entry for entry in read_weights(convert(model, Conversion())) if entry.values.ndim == 4]
+    axes = {("depthwise" in entry.name): entry.channel_axis for entry in tensors}
+    assert axes == {True: 3, False: 0}
 
 
 @pytest.mark.parametrize(("number_format", "dtype"), [("float32", "float32"), ("float16", "float16"), ("int8", "int8")])

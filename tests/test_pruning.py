@@ -66,7 +66,7 @@ def test_live_sparsity_rises_to_the_target(trained_model: Any, easy_data: EasyDa
     seen: list[float] = []
     apply_recipe(
         trained_model, Recipe.single("pruning", {}, {"batch_size": 16}), easy_data,
-        lambda _step, _total, values: seen.append(values["sparsity"]), lambda *_: None,
+        lambda _step, _total, values: seen.append(values()["sparsity"]), lambda *_: None,
     )  # fmt: skip
     assert seen == sorted(seen)
     assert seen[-1] == pytest.approx(0.8, abs=0.01)

@@ -119,7 +119,8 @@ def test_exported_file_keeps_what_was_promised(entry: Technique, trained_model: 
     tensors = read_weights(tflite)
     facts = [fact for claim in outcome.claims for fact in claim.verify(tensors)]
     assert facts
-    assert [fact for fact in facts if not fact.met] == []
+    assert [fact for fact in facts if fact.met is False] == []
+    assert any(fact.met for fact in facts)
 
 
 @every_technique

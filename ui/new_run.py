@@ -184,6 +184,7 @@ def _submit(project: Project) -> None:
 def draft_of(run: RunRecord) -> None:
     """Set the form to the recipe of a run, to change it and run it again."""
     first, *rest = run.recipe.steps
+    st.session_state[PROJECT_KEY] = run.project_id
     start_from(TECHNIQUE_KEY, first.technique)
     fill_draft(first.technique, first.params, first.fine_tuning)
     start_from(THEN_KEY, rest[0].technique if rest else "")

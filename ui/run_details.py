@@ -154,20 +154,22 @@ def draw_facts(facts: tuple[Fact, ...]) -> None:
     if not facts:
         st.caption("Nothing was claimed: the file only had to be exported.")
         return
-    missed = [fact for fact in facts if not fact.met]
+    missed = [fact for fact in facts if fact.met is False]
     if missed:
         st.error(f"{len(missed)} of {len(facts)} targets were missed.")
     else:
-        st.success(f"All {len(facts)} targets were met.")
+        unknown = sum(fact.met is None for fact in facts)
+        rest = f" {unknown} could not be checked." if unknown else ""
+        st.success(f"{len(facts) - unknown} of {len(facts)} targets were met, none missed.{rest}")
     rows = [
         {
-            "": "✓" if fact.met else "✗",
+            "": {True: "✓", False: "✗", None: "?"}[fact.met],
             "Claim": fact.claim,
             "Layer": fact.layer,
             "Asked": fact.asked,
             "Found": fact.measured,
         }
-        for fact in sorted(facts, key=lambda fact: fact.met)
+        for fact in sorted(facts, key=lambda fact: {False: 0, None: 1, True: 2}[fact.met])
     ]
     st.dataframe(
         pd.DataFrame(rows),

@@ -77,6 +77,14 @@ def project_of_address() -> Project:
         end_not_found(error)
 
 
+def project_of(run: RunRecord) -> Project:
+    """Return the project of a run, or end the page with a friendly word: a shared store can hold others' runs."""
+    try:
+        return service().project(run.project_id)
+    except UserError as error:
+        end_not_found(error)
+
+
 def run_of_address() -> RunRecord:
     """Return the run that the address names, or end the page with a friendly word."""
     try:
