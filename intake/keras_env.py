@@ -16,7 +16,8 @@ def prepare_environment() -> None:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", os.environ.get("TARE_CUDA_VISIBLE_DEVICES", "-1"))
+    # Only the CPU was tested; set the variable yourself to let TensorFlow see a GPU.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
 def tensorflow() -> ModuleType:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mlflow import MlflowClient
 
 from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
@@ -69,6 +70,15 @@ def test_every_technique_runs_from_queue_to_point(service: Service, project: Pro
     assert report is not None
     assert len([fact for fact in report.facts if fact.met is not None]) == run.verified_count
     assert "tensorflow" in report.versions
+
+
+def test_plain_mlflow_reads_the_same_run(service: Service, project: Project) -> None:
+    run = service.baseline(project.project_id)
+    seen = MlflowClient(tracking_uri=service.settings.store_uri).get_run(run.run_id)
+    assert seen.info.status == "FINISHED"
+    assert run.result is not None
+    assert seen.data.metrics["tflite_bytes"] == run.result.tflite_bytes
+    assert seen.data.metrics["metric"] == run.result.metric
 
 
 def test_live_curves_and_log_are_kept(service: Service, project: Project) -> None:
