@@ -224,10 +224,7 @@ class Store:
     def curves(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         """Return the points (optimizer step, value) of every curve of a run."""
         names = [name for name in self._client.get_run(run_id).data.metrics if name.startswith(_CURVES)]
-        return {
-            name: sorted((point.step, point.value) for point in self._client.get_metric_history(run_id, name))
-            for name in sorted(names)
-        }
+        return {name: _newest_attempt(self._client.get_metric_history(run_id, name)) for name in sorted(names)}
 
     def log_result(self, run_id: str, result: Result, facts_met: int, facts: int) -> None:
         """Store the measured outcome."""
@@ -283,6 +280,16 @@ def _record(run: Run) -> RunRecord:
             "verified_met": met,
         }
     )
+
+
+def _newest_attempt(points: list[Metric]) -> list[tuple[int, float]]:
+    """Return (step, value) in order; a run that was repeated counts its steps anew, and only the repeat is shown."""
+    kept: list[tuple[int, float]] = []
+    for point in sorted(points, key=lambda point: point.timestamp):
+        while kept and kept[-1][0] >= point.step:
+            kept.pop()
+        kept.append((point.step, point.value))
+    return kept
 
 
 def _result(metrics: dict[str, float], tags: dict[str, str]) -> Result | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ class EasyData:
     def representative(self, count: int, seed: int) -> np.ndarray:
         """The first rows."""
         return self.x[:count]
+
+
+def until(condition: Callable[[], bool], seconds: float = 90) -> None:
+    """Wait for a condition; fail where it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
 
 
 def convolutional_model() -> Any:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -23,17 +22,11 @@ from optimizers.recipe import Recipe
 from runs.records import Project, RunRecord
 from runs.service import Service
 from runs.settings import Settings
+from runs.store import Store
+from tests.conftest import until
 
 LONG = Recipe.single("pruning", {}, {"epochs": 1000, "batch_size": 8})
 """A run that nobody waits for."""
-
-
-def until(condition: Callable[[], bool], seconds: float = 90) -> None:
-    """Wait for a condition; fail where it does not come true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +81,16 @@ def test_live_curves_and_log_are_kept(service: Service, project: Project) -> Non
     assert curves["train/sparsity"][-1][1] == pytest.approx(0.8, abs=0.01)
     assert len(curves["validation/accuracy"]) == 3
     assert "Epoch 3" in service.log(run.run_id)
+
+
+def test_curves_of_a_repeated_run_are_those_of_the_repeat(service: Service, project: Project) -> None:
+    store = Store(service.settings)
+    run_id = leave_behind(service.settings, project, "queued")
+    for step, value in ((1, 9.0), (2, 8.0), (3, 7.0), (1, 5.0), (2, 4.0)):
+        store.log_curves(run_id, step, {"train/loss": value})
+        time.sleep(0.005)  # points are told apart by milliseconds
+    service.cancel(run_id)
+    assert store.curves(run_id) == {"train/loss": [(1, 5.0), (2, 4.0)]}
 
 
 def test_prune_then_quantize_keeps_both_promises(service: Service, project: Project) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import psutil
@@ -11,11 +10,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from intake.keras_env import keras2
-from optimizers import TECHNIQUES
+from optimizers import TECHNIQUES, technique
+from optimizers.technique import Technique
 from runs.records import RunRecord
 from runs.settings import Settings
 from runs.store import Store
-from tests.conftest import easy_images
+from tests.conftest import easy_images, until
 from tests.journeys.conftest import App
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
@@ -33,9 +33,10 @@ def open_example(page: Page, app: App) -> None:
     expect(page.locator(PLOT)).to_be_visible(timeout=RUN_TIMEOUT_MS)
 
 
-def choose(page: Page, title: str) -> None:
-    """Choose a technique in the form."""
-    page.locator(".st-key-new_run-technique").get_by_text(title, exact=True).click()
+def choose(page: Page, entry: Technique) -> None:
+    """Choose a technique and wait for its form."""
+    page.locator(".st-key-new_run-technique").get_by_text(entry.title, exact=True).click()
+    expect(page.locator(f".st-key-{entry.name}-explain")).to_be_visible()
     settled(page)
 
 
@@ -44,32 +45,29 @@ def settled(page: Page) -> None:
     expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
 
 
-def queue(page: Page, name: str) -> None:
-    """Name the run and press Run."""
+def queue(page: Page, app: App, name: str) -> None:
+    """Name the run, press Run and wait until it is stored: two presses that nobody saw answered count as one."""
     page.get_by_label("Name (optional)").fill(name)
     page.get_by_label("Name (optional)").press("Tab")
     settled(page)
     page.get_by_role("button", name="Run", exact=True).click()
+    until(lambda: name in [run.name for run in runs_of(app)])
+    settled(page)
 
 
-def wait_for_runs(app: App, count: int) -> list[RunRecord]:
-    """The runs of the oldest project, once `count` of them have a result."""
+def runs_of(app: App) -> list[RunRecord]:
+    """The runs of the oldest project."""
     store = Store(Settings(home=app.home))
-    deadline = time.monotonic() + RUN_TIMEOUT_MS / 1000
-    while True:
-        runs = store.runs([store.projects()[-1].project_id])
-        if sum(run.result is not None for run in runs) >= count:
-            return runs
-        assert time.monotonic() < deadline, [(run.name, run.state, run.error) for run in runs]
-        time.sleep(0.5)
+    return store.runs([store.projects()[-1].project_id])
 
 
 def test_example_to_four_points_to_download(page: Page, app: App, tmp_path: Path) -> None:
     open_example(page, app)
     for entry in TECHNIQUES:
-        choose(page, entry.title)
-        queue(page, f"Mine: {entry.title}")
-    runs = wait_for_runs(app, len(TECHNIQUES) + 1)
+        choose(page, entry)
+        queue(page, app, f"Mine: {entry.title}")
+    until(lambda: not any(run.is_active for run in runs_of(app)), RUN_TIMEOUT_MS / 1000)
+    runs = runs_of(app)
     assert [run.recipe.title for run in runs] == ["Baseline", *(entry.title for entry in TECHNIQUES)]
     assert [run.error for run in runs] == [""] * len(runs)
     page.goto(page.url.split("&")[0])
@@ -143,13 +141,13 @@ def test_bad_file_is_a_sentence_and_loses_nothing(
 def test_cancel_refresh_and_a_light_server(page: Page, app: App) -> None:
     """While a run trains: the server stays small and without TensorFlow, a refresh changes nothing, Cancel ends it."""
     open_example(page, app)
-    choose(page, "Pruning")
+    choose(page, technique("pruning"))
     page.get_by_text("Fine-tuning", exact=True).first.click()
     epochs = page.locator(".st-key-pruning-fine_tuning-epochs input")
     epochs.fill("1000")
     epochs.press("Tab")
     settled(page)
-    queue(page, "Endless")
+    queue(page, app, "Endless")
     expect(page.get_by_text(re.compile(r"Fine-tuning, step"))).to_be_visible(timeout=RUN_TIMEOUT_MS)
     server = psutil.Process(app.pid)
     assert server.memory_info().rss < 400 * 2**20
