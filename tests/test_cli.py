@@ -87,7 +87,7 @@ def test_run_prints_one_object_and_copies_the_files(
         (["--technique", "pruning", "--set", "final_sparsity"], "NAME=VALUE"),
         (["--technique", "pruning", "--epochs", "none"], "`epochs`"),
         (["--recipe", "missing.yaml"], "missing.yaml"),
-        (["--technique", "pruning", "--loss", "binary_crossentropy"], "binary_crossentropy"),
+        (["--technique", "pruning", "--loss", "mean_squared_error"], "mean_squared_error"),
     ],
 )
 def test_mistakes_are_sentences(

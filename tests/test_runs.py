@@ -204,8 +204,8 @@ def test_run_of_a_dead_process_can_be_cancelled_and_does_not_count_as_baseline(
 
 
 def test_loss_that_cannot_train_the_task_is_refused(service: Service, project: Project) -> None:
-    with pytest.raises(UserError, match="binary_crossentropy"):
-        service.submit(project.project_id, Recipe.single("pruning", {}, {"loss": "binary_crossentropy"}))
+    with pytest.raises(UserError, match="mean_squared_error"):
+        service.submit(project.project_id, Recipe.single("pruning", {}, {"loss": "mean_squared_error"}))
 
 
 def test_stopped_service_leaves_its_runs_interrupted(
