@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
-    except OSError as error:
+    except OSError as error:  # an unreadable file, a folder that cannot be made
         print(f"{error.strerror or error}: {error.filename}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

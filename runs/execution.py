@@ -26,7 +26,7 @@ from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Optimized, apply_recipe
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
 from runs.paths import log_path, parsed_folder, prepared_folder, scratch_folder, upload_path
-from runs.progress import ProgressReporter
+from runs.progress import MEASURING_ENDS, MEASURING_STARTS, TRAINING_ENDS, ProgressReporter
 from runs.records import Project, Result, RunRecord
 from runs.report import RunReport
 from runs.settings import Settings
@@ -36,6 +36,7 @@ from runs.worker import ensure_parsed, ensure_prepared
 log = logging.getLogger("tare")
 EVALUATION_BYTES = 256 * 2**20
 """Preprocessed test samples that are evaluated at a time, to bound memory."""
+MEASURING = "Measuring the .tflite on the test part"
 LIBRARIES = ("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 
 
@@ -86,10 +87,11 @@ class Execution:
         model = load_prepared(prepared_folder(self._settings, self._project.model.upload_id))
         optimized, training_s = self._optimize(model, data)
         self._note_few_steps()
-        self._progress.phase("Converting to .tflite", 0.75)
+        self._progress.phase("Converting to .tflite", TRAINING_ENDS)
         tflite = self._convert(optimized.to_convert, optimized.conversion, data)
-        self._progress.phase("Measuring the .tflite on the test part", 0.85)
+        self._progress.phase(MEASURING, MEASURING_STARTS)
         folder = scratch_folder(self._settings, self._record.run_id)
+        shutil.rmtree(folder, ignore_errors=True)  # a first attempt that crashed while it measured leaves its files
         folder.mkdir()
         self._measure(optimized, tflite, data, folder, training_s)
         shutil.rmtree(folder)
@@ -152,9 +154,8 @@ class Execution:
             targets.append(apply_labels(fit, dataset.info, labels, inputs))
             of_keras.append(np.asarray(model.predict(inputs, batch_size=256, verbose=0), np.float32))
             of_tflite.append(predict(tflite, inputs))
-            self._progress.phase(
-                "Measuring the .tflite on the test part", 0.85 + 0.13 * min(1.0, part.stop / dataset.info.test_samples)
-            )
+            done = min(1.0, part.stop / dataset.info.test_samples)
+            self._progress.phase(MEASURING, MEASURING_STARTS + (MEASURING_ENDS - MEASURING_STARTS) * done)
         truth, answers = np.concatenate(targets), np.concatenate(of_tflite)
         low, high = confidence_interval(fit, answers, truth)
         return {

@@ -12,6 +12,8 @@ from runs.store import Store
 log = logging.getLogger("tare")
 INTERVAL_S = 0.5
 TRAINING_STARTS, TRAINING_ENDS = 0.05, 0.75
+MEASURING_STARTS, MEASURING_ENDS = 0.85, 0.98
+"""Shares of the whole run at which its phases begin and end."""
 AFTER_TRAINING_S = 4.0
 """Conversion and evaluation usually take about this long; added to the estimate of the time left."""
 
