@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from intake.errors import DoesNotFit
-from intake.keras_env import tensorflow
+from intake.keras_env import keras2, tensorflow
+from measure.signature import in_model_order
 
 NumberFormat = Literal["float32", "dynamic_range", "float16", "int8"]
 
@@ -29,25 +31,31 @@ class Conversion:
     """dtype of the file's inputs and outputs; other than float32 only with int8."""
     representative_samples: int = 0
     """How many training samples calibrate the activations; 0 where none are needed."""
+    float_layers: tuple[str, ...] = ()
+    """Keras layers whose weights and arithmetic stay float32."""
 
 
-def convert(model: Any, conversion: Conversion, representative: np.ndarray | None = None) -> bytes:
-    """Return the `.tflite` file of a tf_keras model.
+def convert(model: Any, conversion: Conversion, representative: Sequence[np.ndarray] | None = None) -> bytes:
+    """Return the `.tflite` file of a tf_keras model; its inputs and outputs are in the order of the model's.
 
     Args:
         model: functional tf_keras model, wrappers stripped (or quantization-aware).
         conversion: number format.
-        representative: float32 (n, *input_shape), preprocessed training samples, n >= 1; needed for int8.
+        representative: for each input of the model an array (n, *input_shape) of preprocessed training samples,
+            n >= 1; needed for int8.
 
     Raises:
         DoesNotFit: the converter refuses the model; its own reason is in the sentence.
     """
-    if conversion.number_format == "int8" and (representative is None or not len(representative)):
+    if conversion.number_format == "int8" and (not representative or not len(representative[0])):
         raise ValueError("int8 needs representative samples; none were given")
     errors: list[str] = []
-    for attempt in (_with_dynamic_batch, _with_batch_of_one):
+    for batch in _batches_to_try(model):
         try:
-            return bytes(_set_up(attempt(model), conversion, representative).convert())
+            served = _Served(model, batch)
+            converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([served.function], model)
+            content = bytes(_set_up(converter, conversion, served.samples(representative)).convert())
+            return in_model_order(content, served.input_names, served.output_names)
         except Exception as error:  # the converter raises many kinds; each is reported below
             errors.append(_first_line(error))
     raise DoesNotFit(
@@ -55,25 +63,59 @@ def convert(model: Any, conversion: Conversion, representative: np.ndarray | Non
     )
 
 
-def _with_dynamic_batch(model: Any) -> Any:
-    return tensorflow().lite.TFLiteConverter.from_keras_model(model)
-
-
-def _with_batch_of_one(model: Any) -> Any:
+def _batches_to_try(model: Any) -> tuple[int | None, ...]:
     """Recurrent layers convert only where the batch size is known (tensorflow#40083)."""
-    tf = tensorflow()
-    signature = [
-        tf.TensorSpec([1, *tensor.shape[1:]], tensor.dtype, tensor.name.split(":")[0]) for tensor in model.inputs
-    ]
-
-    def serve(*inputs: Any) -> Any:
-        return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
-
-    concrete = tf.function(serve, input_signature=signature).get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
+    layers = keras2().layers
+    recurrent = any(isinstance(getattr(layer, "layer", layer), layers.RNN) for layer in model.layers)
+    return (1,) if recurrent else (None, 1)
 
 
-def _set_up(converter: Any, conversion: Conversion, representative: np.ndarray | None) -> Any:
+class _Served:
+    """The model as one function with named inputs and outputs."""
+
+    def __init__(self, model: Any, batch: int | None) -> None:
+        tf = tensorflow()
+        self.input_names = _plain_names(tensor._keras_history.layer.name for tensor in model.inputs)
+        self.output_names = _plain_names(model.output_names)
+        self._dtypes = [tensor.dtype.as_numpy_dtype for tensor in model.inputs]
+        signature = [
+            tf.TensorSpec([batch, *tensor.shape[1:]], tensor.dtype, name)
+            for tensor, name in zip(model.inputs, self.input_names, strict=True)
+        ]
+
+        def serve(*inputs: Any) -> Any:
+            outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+            return dict(zip(self.output_names, tf.nest.flatten(outputs), strict=True))
+
+        self.function = tf.function(serve, input_signature=signature).get_concrete_function()
+
+    def samples(self, representative: Sequence[np.ndarray] | None) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+        """Return what the converter calls to calibrate: one sample after the other, by name of the input."""
+
+        def each() -> Iterator[dict[str, np.ndarray]]:
+            for index in range(len(representative[0]) if representative else 0):
+                yield {
+                    name: array[index : index + 1].astype(dtype)
+                    for name, array, dtype in zip(self.input_names, representative or (), self._dtypes, strict=True)
+                }
+
+        return each
+
+
+def _plain_names(names: Any) -> list[str]:
+    """Names that a signature may have: letters, digits and underscores, none twice."""
+    plain: list[str] = []
+    for name in names:
+        word = re.sub(r"\W", "_", str(name), flags=re.ASCII)
+        word = word if word[:1].isalpha() else f"x{word}"
+        candidate, number = word, 1
+        while candidate in plain:
+            candidate, number = f"{word}_{number}", number + 1
+        plain.append(candidate)
+    return plain
+
+
+def _set_up(converter: Any, conversion: Conversion, samples: Callable[[], Iterator[dict[str, np.ndarray]]]) -> Any:
     tf = tensorflow()
     if conversion.number_format == "float32":
         return converter
@@ -81,21 +123,13 @@ def _set_up(converter: Any, conversion: Conversion, representative: np.ndarray |
     if conversion.number_format == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if conversion.number_format == "int8":
-        converter.representative_dataset = _sample_by_sample(representative)
+        converter.representative_dataset = samples
     if conversion.io_dtype != "float32":
         # Only a file that is integer throughout can have integer inputs and outputs.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = getattr(tf, conversion.io_dtype)
         converter.inference_output_type = getattr(tf, conversion.io_dtype)
     return converter
-
-
-def _sample_by_sample(representative: np.ndarray | None) -> Any:
-    def samples() -> Iterator[list[np.ndarray]]:
-        for sample in representative if representative is not None else ():
-            yield [sample[np.newaxis].astype(np.float32)]
-
-    return samples
 
 
 def _first_line(error: Exception) -> str:

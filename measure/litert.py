@@ -1,9 +1,14 @@
-"""Run the exported file through LiteRT, as a phone or a server would."""
+"""Run the exported file through LiteRT, as a phone or a server would.
+
+Inputs and outputs are lists with one array for each input and output of the model, in the model's order
+(`measure.export.convert` puts those of the file into that order).
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,77 +17,91 @@ from intake.errors import DoesNotFit
 
 WARM_UP_CALLS = 10
 LATENCY_SECONDS = 1.0
-"""Latency calls go on for about this long, at least 30 and at most 1,000 of them."""
+"""Latency calls go on for about this long, at least 30 and at most 1,000 of them; fewer where one takes seconds."""
+SLOWEST_SECONDS = 10.0
+"""Measuring latency ends after about this long whatever the number of calls."""
 
 
-def predict(tflite: bytes, inputs: np.ndarray, batch_size: int = 256, threads: int = 1) -> np.ndarray:
-    """Return what the file answers, float32 (n, *output_shape).
+def predict(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int = 256, threads: int = 1) -> list[np.ndarray]:
+    """Return what the file answers: for each output float32 (n, *output_shape).
 
     Integer inputs and outputs are quantized and dequantized with the scale and zero point in the file.
 
     Args:
         tflite: content of the file.
-        inputs: float32 (n, *input_shape), preprocessed, n >= 1.
+        inputs: for each input of the model an array (n, *input_shape), preprocessed, n >= 1.
         batch_size: samples per call, where the file allows another batch than it was made with.
         threads: CPU threads, at least 1.
 
     Raises:
         DoesNotFit: LiteRT cannot run the file; its own reason is in the sentence.
     """
-    if batch_size > 1 and _batches_agree(tflite, inputs[: min(4, len(inputs))], threads):
-        return _predict(tflite, inputs, min(batch_size, len(inputs)), threads)
+    few = [array[:4] for array in inputs]
     try:
+        if batch_size > 1 and _batches_agree(tflite, few, threads):
+            return _predict(tflite, inputs, min(batch_size, len(inputs[0])), threads)
         return _predict(tflite, inputs, 1, threads)
     except (RuntimeError, ValueError) as error:
         raise DoesNotFit(f"LiteRT cannot run the exported file. It says: {str(error).splitlines()[0]}") from error
 
 
-def _batches_agree(tflite: bytes, few: np.ndarray, threads: int) -> bool:
+def _batches_agree(tflite: bytes, few: Sequence[np.ndarray], threads: int) -> bool:
     """Some files have a batch of one baked in and fail, or answer wrongly, with another; only trust what agrees."""
-    if len(few) < 2:
+    if len(few[0]) < 2:
         return False
     try:
-        batched = _predict(tflite, few, len(few), threads)
+        batched = _predict(tflite, few, len(few[0]), threads)
         single = _predict(tflite, few, 1, threads)
     except (RuntimeError, ValueError):
         return False
-    return batched.shape == single.shape and bool(np.allclose(batched, single, rtol=1e-3, atol=1e-4, equal_nan=True))
+    return all(
+        some.shape == other.shape and np.allclose(some, other, rtol=1e-3, atol=1e-4, equal_nan=True)
+        for some, other in zip(batched, single, strict=True)
+    )
 
 
-def _predict(tflite: bytes, inputs: np.ndarray, batch_size: int, threads: int) -> np.ndarray:
-    outputs = []
-    full = len(inputs) - len(inputs) % batch_size
-    interpreter = _interpreter(tflite, inputs.shape[1:], batch_size, threads)
+def _predict(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, threads: int) -> list[np.ndarray]:
+    count = len(inputs[0])
+    full = count - count % batch_size
+    answers: list[list[np.ndarray]] = []
+    interpreter = _interpreter(tflite, inputs, batch_size, threads)
     for start in range(0, full, batch_size):
-        outputs.append(_invoke(interpreter, inputs[start : start + batch_size]))
-    if full < len(inputs):
-        rest = inputs[full:]
-        outputs.append(_invoke(_interpreter(tflite, inputs.shape[1:], len(rest), threads), rest))
-    return np.concatenate(outputs)
+        answers.append(_invoke(interpreter, [array[start : start + batch_size] for array in inputs]))
+    if full < count:
+        rest = [array[full:] for array in inputs]
+        answers.append(_invoke(_interpreter(tflite, inputs, len(rest[0]), threads), rest))
+    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 
-def _interpreter(tflite: bytes, sample_shape: tuple[int, ...], batch_size: int, threads: int) -> Any:
+def _interpreter(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, threads: int) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=tflite, num_threads=threads)
-    detail = interpreter.get_input_details()[0]
-    if list(detail["shape"]) != [batch_size, *sample_shape]:
-        interpreter.resize_tensor_input(detail["index"], [batch_size, *sample_shape])
+    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
+        wanted = [batch_size, *array.shape[1:]]
+        if list(detail["shape"]) != wanted:
+            interpreter.resize_tensor_input(detail["index"], wanted)
     interpreter.allocate_tensors()
     return interpreter
 
 
-def _invoke(interpreter: Any, batch: np.ndarray) -> np.ndarray:
-    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    interpreter.set_tensor(source["index"], _quantized(batch, source))
+def _invoke(interpreter: Any, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+    _set_inputs(interpreter, batch)
     interpreter.invoke()
-    return _dequantized(interpreter.get_tensor(target["index"]), target)
+    return [
+        _dequantized(interpreter.get_tensor(target["index"]), target) for target in interpreter.get_output_details()
+    ]
+
+
+def _set_inputs(interpreter: Any, batch: Sequence[np.ndarray]) -> None:
+    for source, values in zip(interpreter.get_input_details(), batch, strict=True):
+        interpreter.set_tensor(source["index"], _quantized(values, source))
 
 
 def _quantized(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     dtype = detail["dtype"]
     if not np.issubdtype(dtype, np.integer) or not detail["quantization"][0]:
-        return values.astype(dtype)
+        return np.ascontiguousarray(values, dtype)
     scale, zero_point = detail["quantization"]
     limits = np.iinfo(dtype)
     return np.clip(np.round(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
@@ -95,23 +114,31 @@ def _dequantized(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     return np.asarray(values, np.float32)
 
 
-def latency_ms(tflite: bytes, sample: np.ndarray, threads: int = 1) -> float:
+def latency_ms(tflite: bytes, sample: Sequence[np.ndarray], threads: int = 1) -> float:
     """Return the median time of one call with one sample, in milliseconds, after a warm-up.
 
     Args:
         tflite: content of the file.
-        sample: float32 (1, *input_shape).
+        sample: for each input of the model an array (1, *input_shape).
         threads: CPU threads, at least 1.
     """
-    interpreter = _interpreter(tflite, sample.shape[1:], 1, threads)
-    detail = interpreter.get_input_details()[0]
-    interpreter.set_tensor(detail["index"], _quantized(sample, detail))
+    interpreter = _interpreter(tflite, sample, 1, threads)
+    _set_inputs(interpreter, sample)
+    begun = time.perf_counter()
     for _ in range(WARM_UP_CALLS):
         interpreter.invoke()
+        if time.perf_counter() - begun > LATENCY_SECONDS:
+            break
     durations: list[float] = []
     started = time.perf_counter()
-    while len(durations) < 30 or (time.perf_counter() - started < LATENCY_SECONDS and len(durations) < 1000):
+    while not durations or _goes_on(len(durations), time.perf_counter() - started):
         before = time.perf_counter()
         interpreter.invoke()
         durations.append(time.perf_counter() - before)
     return statistics.median(durations) * 1000
+
+
+def _goes_on(calls: int, elapsed_s: float) -> bool:
+    if calls < 30:
+        return elapsed_s < SLOWEST_SECONDS
+    return elapsed_s < LATENCY_SECONDS and calls < 1000

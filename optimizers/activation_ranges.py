@@ -6,6 +6,7 @@ after a short fine-tuning the ranges are still the made-up ones: wide activation
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,20 @@ from intake.keras_env import keras2
 BATCH_SIZE = 32
 
 
-def set_activation_ranges(wrapped: Any, model: Any, samples: np.ndarray) -> None:
+def set_activation_ranges(wrapped: Any, model: Any, samples: Sequence[np.ndarray]) -> None:
     """Set the minimum and maximum of each activation quantizer to what the float model shows.
 
     Args:
         wrapped: quantization-aware tf_keras model; its layers are named "quant_<name of the float layer>".
         model: the float model it was made from.
-        samples: float32 (n, *input_shape), preprocessed, n >= 1.
+        samples: for each input of the model an array (n, *input_shape), preprocessed, n >= 1.
     """
     float_layers = {layer.name: layer for layer in model.layers}
+    inputs = {tensor._keras_history.layer.name: array for tensor, array in zip(model.inputs, samples, strict=True)}
     for layer in wrapped.layers:
         if type(layer).__name__ == "QuantizeLayer":
-            _assign(layer.quantizer_vars, samples.min(), samples.max())
+            array = inputs[layer.inbound_nodes[0].inbound_layers.name]
+            _assign(layer.quantizer_vars, array.min(), array.max())
     wanted = [
         (variables, float_layers[name], before)
         for layer in wrapped.layers
@@ -50,14 +53,16 @@ def _quantizer_variables(layer: Any) -> list[tuple[dict[str, Any], bool]]:
     return found
 
 
-def _observed(model: Any, wanted: list[Any], samples: np.ndarray) -> list[tuple[dict[str, Any], float, float]]:
+def _observed(
+    model: Any, wanted: list[Any], samples: Sequence[np.ndarray]
+) -> list[tuple[dict[str, Any], float, float]]:
     if not wanted:
         return []
     outputs = [_before_activation(layer) if before else layer.get_output_at(0) for _, layer, before in wanted]
     observer = keras2().Model(model.inputs, outputs)
     lows, highs = np.full(len(wanted), np.inf), np.full(len(wanted), -np.inf)
-    for start in range(0, len(samples), BATCH_SIZE):
-        values = observer(samples[start : start + BATCH_SIZE], training=False)
+    for start in range(0, len(samples[0]), BATCH_SIZE):
+        values = observer([array[start : start + BATCH_SIZE] for array in samples], training=False)
         for index, value in enumerate(values if isinstance(values, list) else [values]):
             lows[index] = min(lows[index], float(np.min(value)))
             highs[index] = max(highs[index], float(np.max(value)))

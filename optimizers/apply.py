@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,8 +31,8 @@ class TrainingData(Protocol):
     def validation(self, settings: FineTuning) -> Any:
         """Preprocessed validation batches, or None."""
 
-    def representative(self, count: int, seed: int) -> np.ndarray:
-        """float32 (count or fewer, *input_shape), preprocessed training samples."""
+    def representative(self, count: int, seed: int) -> Sequence[np.ndarray]:
+        """For each input of the model (count or fewer, *input_shape), preprocessed training samples."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,28 @@ def _fine_tuned(
     plan = TrainingPlan.of(settings, data.train_samples)
     representative = data.representative(_samples_to_start_from(step), settings.seed)
     keras2().utils.set_random_seed(settings.seed)  # wrapping may draw: centroids start at random
+    _unfreeze(model, entry.weights_of(model, step.checked_params))
     wrapped = entry.wrap(model, step.checked_params, plan, representative)
 
     def report(number: int, logs: dict[str, float]) -> None:
-        on_step(number, plan.total_steps, lambda: {**logs, **entry.live_metrics(wrapped)})
+        on_step(number, plan.total_steps, lambda: {**logs, **wrapped.live_metrics()})
 
     batches, validation = data.batches(settings), data.validation(settings)
-    train(wrapped, data.fit, settings, batches, validation, entry.callbacks(), report, on_epoch)
-    trained = entry.strip(wrapped)
+    train(wrapped.model, data.fit, settings, batches, validation, wrapped.callbacks, report, on_epoch)
+    trained = entry.strip(wrapped.model)
     if has_batch_statistics(trained):
-        count = max(2, min(SAMPLES, SAMPLE_BYTES // max(1, representative[:1].nbytes)))
+        sample_bytes = sum(array[:1].nbytes for array in representative)
+        count = max(2, min(SAMPLES, SAMPLE_BYTES // max(1, sample_bytes)))
         measure_batch_statistics(trained, data.representative(count, settings.seed))
     return trained
+
+
+def _unfreeze(model: Any, weights: list[WeightOf]) -> None:
+    """A layer that was frozen for transfer learning must train to recover from what the technique does to it."""
+    acted_on = {weight.layer for weight in weights}
+    for layer in model.layers:
+        if layer.name in acted_on:
+            layer.trainable = True
 
 
 def _samples_to_start_from(step: RecipeStep) -> int:

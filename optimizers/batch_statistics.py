@@ -7,6 +7,7 @@ Re-estimating them is the usual cure (Li et al. 2020, EagleEye, arXiv 2007.02491
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,19 +30,19 @@ def _layers(model: Any) -> list[Any]:
     return [layer for layer in model.layers if isinstance(layer, kind) and layer.trainable]
 
 
-def measure_batch_statistics(model: Any, samples: np.ndarray) -> None:
+def measure_batch_statistics(model: Any, samples: Sequence[np.ndarray]) -> None:
     """Set the moving mean and variance of each trainable BatchNormalization to the average over the samples.
 
     Args:
         model: tf_keras model, changed in place; its other weights stay as they are.
-        samples: float32 (n, *input_shape), preprocessed training samples, n >= 1.
+        samples: for each input an array (n, *input_shape) of preprocessed training samples, n >= 1.
     """
     layers = _layers(model)
     kept = [layer.momentum for layer in layers]
-    count = max(1, len(samples) // BATCH_SIZE)
-    for number, batch in enumerate(np.array_split(samples, count)):
+    count = max(1, len(samples[0]) // BATCH_SIZE)
+    for number, batch in enumerate(zip(*(np.array_split(array, count) for array in samples), strict=True)):
         for layer in layers:
             layer.momentum = number / (number + 1)  # the running average of all batches so far, from nothing
-        model(batch, training=True)
+        model(list(batch), training=True)
     for layer, momentum in zip(layers, kept, strict=True):
         layer.momentum = momentum

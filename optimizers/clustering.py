@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -9,12 +10,16 @@ import numpy as np
 from intake.keras_env import keras2, tfmot
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
-from optimizers.declaration import Params, parameter
+from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
-from optimizers.technique import Technique, clone_with_weights, require_weights
+from optimizers.kernels import Kernel, is_depthwise, kernels_of
+from optimizers.shared_weights import SharedWeights
+from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights, require_weights
+from optimizers.treatment import Treatment, acts, left
+from optimizers.wrapping import fits_a_wrapper, passing_masks
 
 
-class ClusteringParams(Params):
+class ClusteringParams(TechniqueParams):
     """How many values each kernel keeps, and where they start."""
 
     number_of_clusters: int = parameter(
@@ -28,7 +33,7 @@ class ClusteringParams(Params):
 
 
 class Clustering(Technique):
-    """TFMOT's `cluster_weights` on every layer whose kernel has more weights than clusters."""
+    """TFMOT's `cluster_weights` where its wrapper fits, shared weights of the same kind elsewhere."""
 
     name = "clustering"
     title = "Clustering"
@@ -42,39 +47,58 @@ class Clustering(Technique):
     Params = ClusteringParams
     fine_tuning = FineTuning(epochs=1, learning_rate=1e-5)
 
-    def wrap(self, model: Any, params: ClusteringParams, plan: TrainingPlan, representative: np.ndarray) -> Any:
-        """Wrap exactly the layers that hold a kernel to cluster."""
+    def wrap(
+        self, model: Any, params: ClusteringParams, plan: TrainingPlan, representative: Sequence[np.ndarray]
+    ) -> Wrapped:
+        """Wrap the layers that TFMOT can wrap, and share the weights of the others between the steps."""
         weights = self.weights_of(model, params)
         require_weights(self.title, weights)
         names = {weight.layer for weight in weights}
+        wrapped_names = {layer.name for layer in model.layers if layer.name in names and _can_wrap(layer, params)}
         clustering = tfmot().clustering.keras
         init = clustering.CentroidInitialization[params.cluster_centroids_init]
 
         def wrap_layer(layer: Any) -> Any:
-            if layer.name not in names:
+            if layer.name not in wrapped_names:
                 return layer
-            layer.trainable = True  # a frozen layer has no trainable weights, which is where TFMOT looks for the kernel
-            return clustering.cluster_weights(
+            wrapper = clustering.cluster_weights(
                 layer, number_of_clusters=params.number_of_clusters, cluster_centroids_init=init
             )
+            return passing_masks(wrapper)
 
-        return clone_with_weights(model, wrap_layer)
+        wrapped = clone_with_weights(model, wrap_layer)
+        others = [
+            kernel.variable
+            for layer in wrapped.layers
+            if layer.name in names - wrapped_names
+            for kernel in _clustered(layer, params)
+        ]
+        if not others:
+            return Wrapped(wrapped)
+        shared = SharedWeights(others, params.number_of_clusters, init)
+        return Wrapped(wrapped, [shared.callback()])
 
     def strip(self, model: Any) -> Any:
         """Replace each kernel by its centroids and take the wrappers off."""
         return tfmot().clustering.keras.strip_clustering(model)
 
-    def weights_of(self, model: Any, params: ClusteringParams) -> list[WeightOf]:
-        """Kernels of TFMOT's registry; a kernel with no more weights than clusters has nothing to gain."""
-        found = []
-        for layer in model.layers:
-            kernels = [(name, int(np.prod(weight.shape))) for name, weight in _clusterable(layer)]
-            if kernels and all(size > params.number_of_clusters for _, size in kernels):
-                folded = _is_followed_by_batch_normalization(layer)
-                found += [
-                    WeightOf(layer=layer.name, weight=name, size=size, is_rescaled=folded) for name, size in kernels
-                ]
-        return found
+    def treatment(self, layer: Any, params: ClusteringParams) -> Treatment:
+        """Every kernel but depthwise ones and those with no more weights than clusters."""
+        kernels = kernels_of(layer)
+        if not kernels:
+            return left(layer, "It has weights, but no kernel." if layer.weights else "It has no weights.")
+        if all(is_depthwise(kernel) for kernel in kernels):
+            return left(layer, "Depthwise kernels lose too much accuracy when clustered (as TFMOT's rules say).")
+        chosen = _clustered(layer, params)
+        if not chosen:
+            size = max(kernel.size for kernel in kernels)
+            fix = f"Lower `number_of_clusters` below {size}." if size > 2 else ""
+            return left(layer, f"Its kernel has {size} weights, not more than there are clusters.", fix)
+        folded = _is_followed_by_batch_normalization(layer)
+        weights = tuple(
+            WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size, is_rescaled=folded) for kernel in chosen
+        )
+        return acts(layer, f"Its kernel keeps {params.number_of_clusters} different values.", weights)
 
     def verify(self, params: ClusteringParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """Distinct values of each kernel; per output channel where each has a scale of its own."""
@@ -108,11 +132,29 @@ def _is_followed_by_batch_normalization(layer: Any) -> bool:
     return any(isinstance(following, keras2().layers.BatchNormalization) for following in after)
 
 
-def _clusterable(layer: Any) -> list[tuple[str, Any]]:
+def _clustered(layer: Any, params: ClusteringParams) -> list[Kernel]:
+    """The kernels of a layer to cluster: all of them or, where one is too small, none."""
+    chosen = [kernel for kernel in kernels_of(layer) if not is_depthwise(kernel)]
+    return [kernel for kernel in chosen if kernel.size > params.number_of_clusters]
+
+
+LARGEST_LOOKUP = 2**28
+"""TFMOT compares each weight with each centroid at once: weights times clusters, in elements of 4 bytes."""
+
+
+def _can_wrap(layer: Any, params: ClusteringParams) -> bool:
+    """True where TFMOT has a rule for the layer, for exactly the kernels to cluster, and its wrapper fits."""
     from tensorflow_model_optimization.python.core.clustering.keras import clustering_registry
 
     registry = clustering_registry.ClusteringRegistry
-    if isinstance(layer, keras2().Model) or not layer.weights or not registry.supports(layer):
-        return []
+    if not layer.trainable or not registry.supports(layer) or not fits_a_wrapper(layer):
+        return False
+    kernels = _clustered(layer, params)
+    if max(kernel.size for kernel in kernels) * params.number_of_clusters > LARGEST_LOOKUP:
+        return False
     registry.make_clusterable(layer)
-    return list(layer.get_clusterable_weights())
+    try:
+        theirs = layer.get_clusterable_weights()
+    except (AttributeError, ValueError):  # a recurrent layer with a cell that TFMOT does not know
+        return False
+    return {id(weight) for _, weight in theirs} == {id(kernel.variable) for kernel in kernels}

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from intake.errors import InvalidParams
 
-Kind = Literal["number", "integer", "choice", "switch", "text"]
+Kind = Literal["number", "integer", "choice", "switch", "text", "layers"]
+"""layers: names of layers of the model, none to all of them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class ParameterSpec:
         """For people: "0.05 to 0.95", "above 0, up to 1", "LINEAR, RANDOM"; "" where anything goes."""
         if self.kind == "switch":
             return "yes, no"
+        if self.kind == "layers":
+            return "names of layers, separated by commas"
         if self.choices:
             return ", ".join(str(choice) for choice in self.choices)
         low, high = _plain(self.low), _plain(self.high)
@@ -128,6 +131,8 @@ class Params(BaseModel):
 def _parse(text: str, spec: ParameterSpec | None) -> Any:
     if spec is None or spec.kind == "text" or text in spec.choices:
         return text
+    if spec.kind == "layers":
+        return [name.strip() for name in text.split(",") if name.strip()]
     try:
         return json.loads(text.lower() if spec.kind == "switch" else text)
     except json.JSONDecodeError:
@@ -145,7 +150,7 @@ def _sentence(known: dict[str, ParameterSpec], problem: Any) -> str:
         return f"`{name}` is not a parameter here. Known: {', '.join(known)}."
     if name in known:
         spec = known[name]
-        what = {"integer": "a whole number", "number": "a number"}.get(spec.kind, "one of")
+        what = {"integer": "a whole number", "number": "a number", "layers": "a list of"}.get(spec.kind, "one of")
         rule = f"{what} {spec.range_text()}".strip()
         return f"`{name}` ({spec.label}) must be {rule}, got {problem['input']!r}."
     return str(problem["msg"]).removeprefix("Value error, ")
@@ -191,7 +196,7 @@ def _spec(name: str, field: Any) -> ParameterSpec:
 def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:
     if get_origin(annotation) is Literal:
         return "choice", get_args(annotation)
-    kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
+    kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text", tuple[str, ...]: "layers"}
     return kinds[annotation], ()
 
 
@@ -201,5 +206,6 @@ def markdown_table(cls: type[Params]) -> str:
     for spec in specs(cls):
         unit = f" {spec.unit}" if spec.unit else ""
         only = f" ({spec.only_if.reason})" if spec.only_if else ""
-        rows.append(f"| `{spec.name}` | {spec.default}{unit} | {spec.range_text()} | {spec.help}{only} |")
+        default = spec.default if spec.default != () else "none"
+        rows.append(f"| `{spec.name}` | {default}{unit} | {spec.range_text()} | {spec.help}{only} |")
     return "\n".join(rows)

@@ -8,15 +8,17 @@ from intake.errors import InvalidParams
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
-from optimizers.declaration import Condition, Params, parameter
-from optimizers.technique import Technique
+from optimizers.declaration import Condition, parameter
+from optimizers.kernels import kernels_of
+from optimizers.technique import Technique, TechniqueParams
+from optimizers.treatment import Treatment, acts, left
 
 _INT8 = Condition("mode", ("int8",), "only with full int8")
 MIN_QUANTIZED_WEIGHTS = 1024
 """tf.lite's dynamic-range quantizer leaves tensors with fewer weights in float32."""
 
 
-class PostTrainingParams(Params):
+class PostTrainingParams(TechniqueParams):
     """Which numbers the exported file stores."""
 
     mode: Literal["dynamic_range", "float16", "int8"] = parameter(
@@ -61,30 +63,42 @@ class PostTrainingQuantization(Technique):
     def conversion(self, params: PostTrainingParams) -> Conversion:
         """The converter's number format."""
         samples = params.representative_samples if params.mode == "int8" else 0
-        return Conversion(number_format=params.mode, io_dtype=params.io_dtype, representative_samples=samples)
+        return Conversion(
+            number_format=params.mode,
+            io_dtype=params.io_dtype,
+            representative_samples=samples,
+            float_layers=params.leave_as_is,
+        )
 
-    def weights_of(self, model: Any, params: PostTrainingParams) -> list[WeightOf]:
-        """Every kernel with two or more dimensions that the chosen mode quantizes."""
-        least = MIN_QUANTIZED_WEIGHTS if params.mode == "dynamic_range" else 1
-        return kernels_of(model, least)
+    def treatment(self, layer: Any, params: PostTrainingParams) -> Treatment:
+        """Every kernel that the chosen mode quantizes."""
+        kernels = kernels_of(layer)
+        if not kernels:
+            if params.mode == "int8":
+                return left(layer, "No kernel to store; its arithmetic becomes int8 where LiteRT has it in int8.")
+            return left(layer, "It has no kernel to store in fewer bits.")
+        weights = quantized_kernels(layer, MIN_QUANTIZED_WEIGHTS if params.mode == "dynamic_range" else 1)
+        if not weights:
+            return left(
+                layer,
+                f"The converter leaves kernels of fewer than {MIN_QUANTIZED_WEIGHTS:,} weights in float32 in this mode.",
+                "Choose mode int8, or float16.",
+            )
+        dtype = "float16" if params.mode == "float16" else "int8"
+        return acts(layer, f"Its kernel is stored in {dtype}.", weights)
 
     def verify(self, params: PostTrainingParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The dtype of each kernel."""
         return verify_dtype("float16" if params.mode == "float16" else "int8", weights, tensors)
 
 
-_QUANTIZABLE = ("kernel", "depthwise_kernel", "pointwise_kernel", "embeddings", "recurrent_kernel")
-
-
-def kernels_of(model: Any, least_size: int) -> list[WeightOf]:
-    """Return the kernels of a model that have at least `least_size` elements."""
-    found = []
-    for layer in model.layers:
-        for weight in layer.weights:
-            name, size = str(weight.name).split(":")[0].split("/")[-1], int(weight.shape.num_elements())
-            if name in _QUANTIZABLE and size >= least_size:
-                found.append(WeightOf(layer=layer.name, weight=name, size=size))
-    return found
+def quantized_kernels(layer: Any, least_size: int) -> tuple[WeightOf, ...]:
+    """Return the kernels of a layer that have at least `least_size` elements."""
+    return tuple(
+        WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size)
+        for kernel in kernels_of(layer)
+        if kernel.size >= least_size
+    )
 
 
 def verify_dtype(dtype: str, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:

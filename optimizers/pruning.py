@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,15 +12,17 @@ from intake.errors import InvalidParams
 from intake.keras_env import keras2, tensorflow, tfmot
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
-from optimizers.declaration import Condition, Params, parameter
+from optimizers.declaration import Condition, parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
-from optimizers.technique import Technique, clone_with_weights, require_weights
+from optimizers.kernels import Kernel, is_depthwise, kernels_of
+from optimizers.technique import Technique, TechniqueParams, Wrapped, require_weights
+from optimizers.treatment import Treatment, acts, left
 
 _POLYNOMIAL = Condition("schedule", ("PolynomialDecay",), "only with the PolynomialDecay schedule")
 _CONSTANT = Condition("schedule", ("ConstantSparsity",), "only with the ConstantSparsity schedule")
 
 
-class PruningParams(Params):
+class PruningParams(TechniqueParams):
     """How many weights become zero, and when."""
 
     schedule: Literal["PolynomialDecay", "ConstantSparsity"] = parameter(
@@ -100,7 +103,13 @@ def schedule_steps(params: PruningParams, plan: TrainingPlan) -> ScheduleSteps:
 
 
 class Pruning(Technique):
-    """TFMOT's `prune_low_magnitude` on every layer whose kernel it can prune."""
+    """TFMOT's magnitude pruning on every kernel but depthwise ones.
+
+    The masks are applied between the training steps rather than by TFMOT's wrapper around each layer: the arithmetic
+    is the wrapper's own (`pruning_impl.Pruning`), but a wrapper refuses what TFMOT has no rule for (Bidirectional,
+    TimeDistributed, ConvLSTM, custom layers; tensorflow/model-optimization #374, #1098), loses the mask of padded
+    sequences and cannot take a second input.
+    """
 
     name = "pruning"
     title = "Pruning"
@@ -128,43 +137,46 @@ class Pruning(Technique):
         if problems:
             raise InvalidParams(problems)
 
-    def wrap(self, model: Any, params: PruningParams, plan: TrainingPlan, representative: np.ndarray) -> Any:
-        """Wrap exactly the layers that hold a prunable kernel."""
+    def wrap(
+        self, model: Any, params: PruningParams, plan: TrainingPlan, representative: Sequence[np.ndarray]
+    ) -> Wrapped:
+        """Give the model the callback that keeps its smallest weights at zero."""
         weights = self.weights_of(model, params)
         require_weights(self.title, weights)
-        names = {weight.layer for weight in weights}
-        sparsity = tfmot().sparsity.keras
-        schedule = _schedule(params, schedule_steps(params, plan))
-
-        def wrap_layer(layer: Any) -> Any:
-            return sparsity.prune_low_magnitude(layer, pruning_schedule=schedule) if layer.name in names else layer
-
-        return clone_with_weights(model, wrap_layer)
-
-    def callbacks(self) -> list[Any]:
-        """UpdatePruningStep, without which the wrapped model cannot train."""
-        return [tfmot().sparsity.keras.UpdatePruningStep()]
-
-    def live_metrics(self, model: Any) -> dict[str, float]:
-        """Share of zeros over all pruned kernels."""
-        masks = [mask for layer in model.layers for _, mask, _ in getattr(layer, "pruning_vars", [])]
-        size = sum(int(mask.shape.num_elements()) for mask in masks)
-        kept = sum(float(tensorflow().reduce_sum(mask)) for mask in masks)
-        return {"sparsity": 1 - kept / size} if size else {}
-
-    def strip(self, model: Any) -> Any:
-        """Take the wrappers off; the zeros stay."""
-        return tfmot().sparsity.keras.strip_pruning(model)
-
-    def weights_of(self, model: Any, params: PruningParams) -> list[WeightOf]:
-        """Every kernel that TFMOT's registry prunes; small ones only where the model has no larger."""
-        found = [
-            WeightOf(layer=layer.name, weight=_weight_name(weight), size=int(np.prod(weight.shape)))
+        chosen = {(weight.layer, weight.weight) for weight in weights}
+        kernels = [
+            kernel.variable
             for layer in model.layers
-            for weight in _prunable(layer)
+            for kernel in kernels_of(layer)
+            if (layer.name, kernel.name) in chosen
         ]
-        large = {weight.layer for weight in found if weight.size >= params.smallest_kernel}
-        return [weight for weight in found if weight.layer in large or (not large and weight.size > 1)]
+        masks = Masks(kernels, _schedule(params, schedule_steps(params, plan)))
+        return Wrapped(model, [masks.callback()], lambda: {"sparsity": masks.sparsity()})
+
+    def treatment(self, layer: Any, params: PruningParams) -> Treatment:
+        """Every kernel but depthwise and small ones."""
+        kernels = kernels_of(layer)
+        if not kernels:
+            return left(layer, "It has weights, but no kernel." if layer.weights else "It has no weights.")
+        if all(is_depthwise(kernel) for kernel in kernels):
+            return left(layer, "Depthwise kernels are few weights and lose the most accuracy, so they stay dense.")
+        pruned = [kernel for kernel in kernels if not is_depthwise(kernel)]
+        large = [kernel for kernel in pruned if kernel.size >= params.smallest_kernel]
+        if not large:
+            size = sum(kernel.size for kernel in pruned)
+            return left(
+                layer,
+                f"Its kernel has {size:,} weights, fewer than the smallest that is pruned ({params.smallest_kernel:,}).",
+                f"Lower `smallest_kernel` to {max(2, size):,}." if size > 1 else "",
+            )
+        return acts(layer, f"{params.asked_sparsity:.0%} of its kernel become zero.", _weights(layer, pruned))
+
+    def treatments(self, model: Any, params: PruningParams) -> tuple[Treatment, ...]:
+        """As of the base; small kernels are pruned where the model has no larger."""
+        found = super().treatments(model, params)
+        if any(treatment.verdict == "acts" for treatment in found):
+            return found
+        return super().treatments(model, params.model_copy(update={"smallest_kernel": 2}))
 
     def verify(self, params: PruningParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The share of zeros of each pruned kernel, to within the one weight that rounding can cost."""
@@ -195,15 +207,54 @@ def _schedule(params: PruningParams, steps: ScheduleSteps) -> Any:
     )
 
 
-def _prunable(layer: Any) -> list[Any]:
-    from tensorflow_model_optimization.python.core.sparsity.keras import prune_registry
-
-    registry = prune_registry.PruneRegistry
-    if isinstance(layer, keras2().Model) or not registry.supports(layer):
-        return []
-    registry.make_prunable(layer)
-    return list(layer.get_prunable_weights())
+def _weights(layer: Any, kernels: list[Kernel]) -> tuple[WeightOf, ...]:
+    return tuple(
+        WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size) for kernel in kernels if kernel.size > 1
+    )
 
 
-def _weight_name(weight: Any) -> str:
-    return str(weight.name).split(":")[0].split("/")[-1]
+class Masks:
+    """Which weights of some kernels are kept; TFMOT's rule decides, at the steps of TFMOT's schedule."""
+
+    def __init__(self, kernels: list[Any], schedule: Any) -> None:
+        from tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl import Pruning as MagnitudePruning
+
+        tf = tensorflow()
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in kernels]
+        thresholds = [tf.Variable(0.0, dtype=kernel.dtype, trainable=False) for kernel in kernels]
+        triples = list(zip(kernels, self._masks, thresholds, strict=True))
+        rule = MagnitudePruning(lambda: self._step, triples, schedule, (1, 1), "AVG")
+
+        def update() -> None:
+            rule.conditional_mask_update()
+
+        def apply() -> None:
+            for kernel, mask, _ in triples:
+                kernel.assign(kernel * mask)
+
+        self._update, self._apply = tf.function(update), tf.function(apply)
+
+    def sparsity(self) -> float:
+        """Share of zeros over all the kernels, 0 to 1."""
+        size = sum(int(mask.shape.num_elements()) for mask in self._masks)
+        kept = sum(float(tensorflow().reduce_sum(mask)) for mask in self._masks)
+        return 1 - kept / size
+
+    def callback(self) -> Any:
+        """Return the Keras callback that updates and applies the masks; steps count from 1, as in TFMOT."""
+        masks = self
+
+        class MaskKernels(keras2().callbacks.Callback):  # type: ignore[misc]
+            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                masks._step.assign_add(1)
+                masks._update()
+                masks._apply()
+
+            def on_test_begin(self, logs: Any = None) -> None:
+                masks._apply()
+
+            def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+                masks._apply()
+
+        return MaskKernels()

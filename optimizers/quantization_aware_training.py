@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from intake.errors import DoesNotFit
 from intake.keras_env import keras2, tfmot
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
 from optimizers.activation_ranges import set_activation_ranges
-from optimizers.declaration import Params, parameter
+from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
-from optimizers.post_training_quantization import kernels_of, verify_dtype
-from optimizers.technique import Technique, clone_with_weights
+from optimizers.kernels import kernels_of
+from optimizers.post_training_quantization import quantized_kernels, verify_dtype
+from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
+from optimizers.treatment import Treatment, acts, left
+from optimizers.wrapping import fits_a_wrapper, meets_a_mask
 
 
-class QuantizationAwareParams(Params):
+class QuantizationAwareParams(TechniqueParams):
     """8-bit quantization; ranges start from representative samples."""
 
     representative_samples: int = parameter(
@@ -45,18 +48,16 @@ class QuantizationAwareTraining(Technique):
     fine_tuning = FineTuning(epochs=1, learning_rate=1e-4)
     converts = True
 
-    def wrap(self, model: Any, params: QuantizationAwareParams, plan: TrainingPlan, representative: np.ndarray) -> Any:
+    def wrap(
+        self, model: Any, params: QuantizationAwareParams, plan: TrainingPlan, representative: Sequence[np.ndarray]
+    ) -> Wrapped:
         """Annotate what TFMOT can emulate, then start every range from real activations."""
-        annotated = _annotate(model)
-        try:
-            wrapped = tfmot().quantization.keras.quantize_apply(annotated)
-        except (ValueError, RuntimeError, TypeError) as error:
-            raise DoesNotFit(
-                f"Quantization-aware training cannot emulate this model. TFMOT says: {str(error).splitlines()[0]} "
-                "Choose post-training quantization, which needs no emulation."
-            ) from error
+        emulated = _emulated(model, params)
+        if not emulated:  # every layer is calibrated after the training; nothing is there to emulate
+            return Wrapped(model)
+        wrapped = tfmot().quantization.keras.quantize_apply(_annotated(model, emulated))
         set_activation_ranges(wrapped, model, representative)
-        return wrapped
+        return Wrapped(wrapped)
 
     def plain(self, trained: Any, clean: Any) -> Any:
         """Copy the float weights under the quantizers back into the uploaded architecture."""
@@ -68,11 +69,21 @@ class QuantizationAwareTraining(Technique):
 
     def conversion(self, params: QuantizationAwareParams) -> Conversion:
         """int8; the trained ranges stand, and layers that TFMOT could not emulate are calibrated."""
-        return Conversion(number_format="int8", representative_samples=params.representative_samples)
+        return Conversion(
+            number_format="int8",
+            representative_samples=params.representative_samples,
+            float_layers=params.leave_as_is,
+        )
 
-    def weights_of(self, model: Any, params: QuantizationAwareParams) -> list[WeightOf]:
-        """Every kernel."""
-        return kernels_of(model, 1)
+    def treatment(self, layer: Any, params: QuantizationAwareParams) -> Treatment:
+        """Layers that TFMOT emulates train with rounding; the others are quantized by the converter."""
+        weights = quantized_kernels(layer, 1)
+        why = why_not_emulated(layer)
+        if not why:
+            return acts(layer, "Trained with 8-bit rounding, stored in int8.", weights)
+        if not kernels_of(layer):
+            return left(layer, f"{why} The converter quantizes it after the training, from representative samples.")
+        return acts(layer, f"{why} Stored in int8 after the training, calibrated on representative samples.", weights)
 
     def verify(
         self, params: QuantizationAwareParams, weights: list[WeightOf], tensors: list[WeightTensor]
@@ -81,13 +92,27 @@ class QuantizationAwareTraining(Technique):
         return verify_dtype("int8", weights, tensors)
 
 
-def _annotate(model: Any) -> Any:
-    """Annotate only the layers that TFMOT supports: one that it does not would abort the whole model."""
+def _emulated(model: Any, params: QuantizationAwareParams) -> set[str]:
+    """Names of the layers to annotate; a BatchNormalization goes with the layer that it is folded into."""
+    names = {
+        layer.name for layer in model.layers if layer.name not in params.leave_as_is and not why_not_emulated(layer)
+    }
+    alone = {
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras2().layers.BatchNormalization)
+        and layer.name in names
+        and layer.inbound_nodes[0].inbound_layers.name not in names
+    }
+    return names - alone
+
+
+def _annotated(model: Any, names: set[str]) -> Any:
+    """Annotate only these layers: one that TFMOT does not support would abort the whole model."""
     quantization = tfmot().quantization.keras
-    supported = {layer.name for layer in model.layers if can_emulate(layer)}
 
     def wrap_layer(layer: Any) -> Any:
-        return quantization.quantize_annotate_layer(layer) if layer.name in supported else layer
+        return quantization.quantize_annotate_layer(layer) if layer.name in names else layer
 
     return clone_with_weights(model, wrap_layer)
 
@@ -95,29 +120,34 @@ def _annotate(model: Any) -> Any:
 _ACTIVATIONS = frozenset({"linear", "relu", "softmax", "sigmoid", "tanh", "swish", "silu", "gelu"})
 
 
-def can_emulate(layer: Any) -> bool:
-    """True where TFMOT's 8-bit scheme emulates this layer of a built model."""
+def why_not_emulated(layer: Any) -> str:
+    """Return why TFMOT's 8-bit scheme cannot emulate this layer of a built model, in a sentence; "" where it can."""
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_quantize_registry as registry,
     )
 
-    layers = keras2().layers
-    if isinstance(layer, keras2().Model | layers.SeparableConv2D | layers.SeparableConv1D):
-        return False
+    layers, kind = keras2().layers, type(layer).__name__
+    if isinstance(layer, layers.InputLayer | layers.SeparableConv2D | layers.SeparableConv1D | layers.RNN):
+        return f"TFMOT does not emulate {kind}."
     if isinstance(layer, layers.BatchNormalization):
-        return _follows_a_lone_convolution(layer)
-    if not registry.Default8BitQuantizeRegistry().supports(layer) or isinstance(layer, layers.RNN):
-        return False
-    return _activation_name(layer) in _ACTIVATIONS or (isinstance(layer, layers.Activation) and _relu6(layer))
+        if _follows_a_lone_convolution(layer):
+            return ""
+        return "TFMOT emulates BatchNormalization only right after a convolution or dense layer without activation."
+    if not registry.Default8BitQuantizeRegistry().supports(layer):
+        return f"TFMOT does not emulate {kind}."
+    activation = _activation_name(layer)
+    if activation not in _ACTIVATIONS and not (isinstance(layer, layers.Activation) and activation == "relu6"):
+        return f"TFMOT does not emulate the activation {activation}."
+    if not fits_a_wrapper(layer) or len(layer.inbound_nodes) > 1:
+        return "TFMOT emulates layers that are called once and with one argument."
+    if meets_a_mask(layer):
+        return "TFMOT would lose the mask of padded steps here."
+    return ""
 
 
 def _activation_name(layer: Any) -> str:
     activation = getattr(layer, "activation", None)
     return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
-
-
-def _relu6(layer: Any) -> bool:
-    return _activation_name(layer) == "relu6"
 
 
 def _follows_a_lone_convolution(layer: Any) -> bool:
@@ -128,7 +158,12 @@ def _follows_a_lone_convolution(layer: Any) -> bool:
         return False
     before = nodes[0].inbound_layers
     foldable = isinstance(before, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense)
-    return foldable and _activation_name(before) == "linear" and len(before.outbound_nodes) == 1
+    return (
+        foldable
+        and _activation_name(before) == "linear"
+        and len(before.outbound_nodes) == 1
+        and not why_not_emulated(before)
+    )
 
 
 def _weights_named_like(layer: Any, wrapped: Any) -> list[np.ndarray]:

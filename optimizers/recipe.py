@@ -33,7 +33,7 @@ class RecipeStep(BaseModel):
         try:
             checked = entry.Params.checked(params)
             entry.check(checked)
-            filled = checked.model_dump()
+            filled = checked.model_dump(mode="json")
         except InvalidParams as error:
             problems += error.problems
         try:

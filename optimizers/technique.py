@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from intake.errors import DoesNotFit
+from intake.errors import DoesNotFit, InvalidParams
 from intake.keras_env import keras2
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
-from optimizers.declaration import Params
+from optimizers.declaration import Params, parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
+from optimizers.treatment import Treatment, left
+
+
+class TechniqueParams(Params):
+    """Base of every technique's parameters."""
+
+    leave_as_is: tuple[str, ...] = parameter((), "Leave as is", "Layers that this technique does not touch.")
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A model ready to fine-tune under a technique."""
+
+    model: Any
+    callbacks: list[Any] = field(default_factory=list)
+    """Keras callbacks that it needs while it trains."""
+    live_metrics: Callable[[], dict[str, float]] = dict
+    """Figures worth a live curve ("sparsity"); called about twice a second."""
 
 
 class Technique:
@@ -42,24 +62,16 @@ class Technique:
     def check(self, params: Any) -> None:
         """Raise InvalidParams where declared values contradict each other. Each alone was checked before."""
 
-    def wrap(self, model: Any, params: Any, plan: TrainingPlan, representative: np.ndarray) -> Any:
+    def wrap(self, model: Any, params: Any, plan: TrainingPlan, representative: Sequence[np.ndarray]) -> Wrapped:
         """Return the model to fine-tune.
 
         Args:
             model: a fresh functional tf_keras model that this call may change.
             params: the technique's own.
             plan: optimizer steps that follow.
-            representative: float32 (n, *input_shape) preprocessed training samples.
+            representative: for each input an array (n, *input_shape) of preprocessed training samples.
         """
-        return model
-
-    def callbacks(self) -> list[Any]:
-        """Return the Keras callbacks that the wrapped model needs while it trains."""
-        return []
-
-    def live_metrics(self, model: Any) -> dict[str, float]:
-        """Return figures of the wrapped model worth a live curve ("sparsity"); called about twice a second."""
-        return {}
+        return Wrapped(model)
 
     def strip(self, model: Any) -> Any:
         """Return the trained model without wrappers, ready for conversion."""
@@ -78,9 +90,33 @@ class Technique:
         """Return how the file must be exported, or None where any format will do."""
         return None
 
+    def treatment(self, layer: Any, params: Any) -> Treatment:
+        """Return what happens to one layer of the clean model, apart from what the user asked to leave."""
+        raise NotImplementedError
+
+    def treatments(self, model: Any, params: Any) -> tuple[Treatment, ...]:
+        """Return what happens to each layer of the clean model, in its order; inputs are left out.
+
+        Raises:
+            InvalidParams: `leave_as_is` names a layer that the model does not have.
+        """
+        layers = [layer for layer in model.layers if not isinstance(layer, keras2().layers.InputLayer)]
+        unknown = sorted(set(params.leave_as_is) - {layer.name for layer in layers})
+        if unknown:
+            raise InvalidParams(
+                f"`leave_as_is` names layers that this model does not have: {', '.join(unknown)}. "
+                f"It has: {', '.join(layer.name for layer in layers)}."
+            )
+        return tuple(
+            left(layer, "You chose to leave it as it is.")
+            if layer.name in params.leave_as_is
+            else self.treatment(layer, params)
+            for layer in layers
+        )
+
     def weights_of(self, model: Any, params: Any) -> list[WeightOf]:
         """Return the weights of the clean model that the technique will act on."""
-        return []
+        return [weight for treatment in self.treatments(model, params) for weight in treatment.weights]
 
     def verify(self, params: Any, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """Return what was asked beside what the exported file shows, one fact for each weight acted on."""

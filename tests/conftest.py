@@ -51,9 +51,9 @@ class EasyData:
         """The first rows again: enough for a curve."""
         return self.x[:32], self.y[:32]
 
-    def representative(self, count: int, seed: int) -> np.ndarray:
+    def representative(self, count: int, seed: int) -> tuple[np.ndarray, ...]:
         """The first rows."""
-        return self.x[:count]
+        return (self.x[:count],)
 
 
 def until(condition: Callable[[], bool], seconds: float = 90) -> None:

@@ -64,21 +64,21 @@ def test_channels_are_the_outputs_of_each_kind_of_layer() -> None:
 @pytest.mark.parametrize(("number_format", "dtype"), [("float32", "float32"), ("float16", "float16"), ("int8", "int8")])
 def test_dtype_is_the_one_asked_for(number_format: Any, dtype: str, trained_model: Any, easy_data: EasyData) -> None:
     conversion = Conversion(number_format=number_format, representative_samples=20)
-    tensors = read_weights(convert(trained_model, conversion, easy_data.x[:20]))
+    tensors = read_weights(convert(trained_model, conversion, [easy_data.x[:20]]))
     assert {entry.dtype for entry in tensors if entry.values.ndim >= 2} == {dtype}
 
 
 def test_integer_inputs_and_outputs_are_scaled_for_the_caller(trained_model: Any, easy_data: EasyData) -> None:
-    floats = predict(convert(trained_model, Conversion()), easy_data.x_test)
+    floats = predict(convert(trained_model, Conversion()), [easy_data.x_test])[0]
     whole = Conversion(number_format="int8", io_dtype="int8", representative_samples=100)
-    integers = predict(convert(trained_model, whole, easy_data.x[:100]), easy_data.x_test)
+    integers = predict(convert(trained_model, whole, [easy_data.x[:100]]), [easy_data.x_test])[0]
     assert (floats.argmax(1) == integers.argmax(1)).mean() > 0.95
     assert np.abs(floats - integers).max() < 0.3
 
 
 def test_batches_and_single_samples_answer_alike(trained_model: Any, easy_data: EasyData) -> None:
     tflite = convert(trained_model, Conversion())
-    batched, single = predict(tflite, easy_data.x_test, 32), predict(tflite, easy_data.x_test, 1)
+    batched, single = predict(tflite, [easy_data.x_test], 32)[0], predict(tflite, [easy_data.x_test], 1)[0]
     np.testing.assert_allclose(batched, single, atol=1e-5)
     np.testing.assert_allclose(batched, trained_model.predict(easy_data.x_test, verbose=0), atol=1e-5)
 
@@ -107,4 +107,4 @@ def test_tensor_rows_are_largest_first(trained_model: Any) -> None:
 
 
 def test_latency_is_a_positive_time(trained_model: Any, easy_data: EasyData) -> None:
-    assert 0 < latency_ms(convert(trained_model, Conversion()), easy_data.x[:1]) < 1000
+    assert 0 < latency_ms(convert(trained_model, Conversion()), [easy_data.x[:1]]) < 1000

@@ -132,7 +132,7 @@ def test_untouched_model_does_not_pass_verification(entry: Technique, trained_mo
 
 @every_technique
 def test_exported_file_still_solves_the_task(entry: Technique, trained_model: Any, easy_data: EasyData) -> None:
-    answers = predict(exported(trained_model, entry, easy_data), easy_data.x_test)
+    answers = predict(exported(trained_model, entry, easy_data), [easy_data.x_test])[0]
     assert answers.shape == (90, 3)
     assert np.isfinite(answers).all()
     assert (answers.argmax(axis=1) == easy_data.y_test).mean() > 0.9

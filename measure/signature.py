@@ -1,0 +1,42 @@
+"""The order of inputs and outputs of an exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def in_model_order(tflite: bytes, input_names: Sequence[str], output_names: Sequence[str]) -> bytes:
+    """Return the file with its inputs and outputs in the order of these names.
+
+    The converter sorts them by name, so a model with several of them would be fed, and read, in another order than
+    its own. Only the two lists of tensor numbers are permuted; nothing else in the file moves.
+
+    Args:
+        tflite: a file with one signature that has exactly these names, or none.
+        input_names: in the wanted order.
+        output_names: in the wanted order.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if len(input_names) == len(output_names) == 1:
+        return tflite
+    content = bytearray(tflite)
+    model = schema.Model.GetRootAs(content, 0)
+    if not model.SignatureDefsLength():
+        return tflite  # without a signature the converter keeps the order of the function
+    signature, graph = model.SignatureDefs(0), model.Subgraphs(model.SignatureDefs(0).SubgraphIndex())
+    inputs = {signature.Inputs(i).Name().decode(): signature.Inputs(i).TensorIndex() for i in range(len(input_names))}
+    outputs = {
+        signature.Outputs(i).Name().decode(): signature.Outputs(i).TensorIndex() for i in range(len(output_names))
+    }
+    _overwrite(graph.InputsAsNumpy(), [inputs[name] for name in input_names])
+    _overwrite(graph.OutputsAsNumpy(), [outputs[name] for name in output_names])
+    return bytes(content)
+
+
+def _overwrite(vector: np.ndarray, values: Sequence[int]) -> None:
+    if sorted(vector.tolist()) != sorted(values):
+        raise ValueError(f"the signature names the tensors {sorted(values)}, the graph {sorted(vector.tolist())}")
+    vector[:] = values
