@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from intake.errors import DoesNotFit
 from intake.keras_env import keras2, tensorflow
+from measure.float_layers import quantize_calibrated, quantize_weights
 from measure.signature import in_model_order
 
 NumberFormat = Literal["float32", "dynamic_range", "float16", "int8"]
@@ -54,7 +55,7 @@ def convert(model: Any, conversion: Conversion, representative: Sequence[np.ndar
         try:
             served = _Served(model, batch)
             converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([served.function], model)
-            content = bytes(_set_up(converter, conversion, served.samples(representative)).convert())
+            content = _converted(converter, conversion, served.samples(representative))
             return in_model_order(content, served.input_names, served.output_names)
         except Exception as error:  # the converter raises many kinds; each is reported below
             errors.append(_first_line(error))
@@ -115,7 +116,20 @@ def _plain_names(names: Any) -> list[str]:
     return plain
 
 
-def _set_up(converter: Any, conversion: Conversion, samples: Callable[[], Iterator[dict[str, np.ndarray]]]) -> Any:
+Samples = Callable[[], Iterator[dict[str, np.ndarray]]]
+
+
+def _converted(converter: Any, conversion: Conversion, samples: Samples) -> bytes:
+    if not conversion.float_layers or conversion.number_format == "float32":
+        return bytes(_set_up(converter, conversion, samples).convert())
+    if conversion.number_format != "int8":
+        return quantize_weights(converter.convert(), conversion.number_format, conversion.float_layers)
+    calibrating = _set_up(converter, replace(conversion, io_dtype="float32"), samples)
+    calibrating._experimental_calibrate_only = True
+    return quantize_calibrated(calibrating.convert(), conversion.float_layers, conversion.io_dtype)
+
+
+def _set_up(converter: Any, conversion: Conversion, samples: Samples) -> Any:
     tf = tensorflow()
     if conversion.number_format == "float32":
         return converter

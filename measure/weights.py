@@ -98,12 +98,21 @@ def read_weights(tflite: bytes) -> list[WeightTensor]:
             if model.operatorCodes[operator.opcodeIndex].builtinCode == _DEPTHWISE_CONV_2D
         }
         for index, tensor in enumerate(subgraph.tensors):
-            data = model.buffers[tensor.buffer].data
-            if data is not None and len(data) and _is_weight(names[tensor.type], tensor):
+            data = buffer_bytes(tflite, model.buffers[tensor.buffer])
+            if len(data) and _is_weight(names[tensor.type], tensor):
                 # depthwise kernels are stored (1, h, w, channels), all others with the output channel first
                 axis = 3 if index in depthwise else 0
-                tensors.append(_read(tensor, names[tensor.type], np.asarray(data, np.uint8), axis))
+                tensors.append(_read(tensor, names[tensor.type], data, axis))
     return tensors
+
+
+def buffer_bytes(tflite: bytes, buffer: Any) -> np.ndarray:
+    """Return what a buffer of the file holds, uint8; large ones may stand behind the flatbuffer, at an offset."""
+    if buffer.data is not None and len(buffer.data):
+        return np.asarray(buffer.data, np.uint8)
+    if buffer.offset > 1:
+        return np.frombuffer(tflite, np.uint8, buffer.size, buffer.offset)
+    return np.empty(0, np.uint8)
 
 
 def _is_weight(type_name: str, tensor: Any) -> bool:
@@ -142,8 +151,13 @@ def of_layer(tensors: list[WeightTensor], layer_name: str, size: int) -> WeightT
     name helps, a tensor that is alone in its size is taken.
     """
     same_size = [tensor for tensor in tensors if tensor.size == size]
-    pattern = re.compile(rf"(^|[/;])(prune_low_magnitude_|cluster_|quant_)?{re.escape(layer_name)}(/|;|$|\d+$)")
+    pattern = layer_pattern(layer_name)
     named = [tensor for tensor in same_size if pattern.search(tensor.name)]
     if named:
         return named[0]
     return same_size[0] if len(same_size) == 1 else None
+
+
+def layer_pattern(layer_name: str) -> re.Pattern[str]:
+    """Return what finds a Keras layer in the name of a tensor of the file."""
+    return re.compile(rf"(^|[/;])(cluster_|quant_)?{re.escape(layer_name)}(/|;|$|\d+$)")
