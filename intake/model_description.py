@@ -29,8 +29,10 @@ def describe_model(scanned: ScannedModel, model: Any, largest: float, notes: tup
         trainable_parameters=trainable,
         input_shapes=tuple(_shape(tensor) for tensor in model.inputs),
         input_dtypes=tuple(tensor.dtype.name for tensor in model.inputs),
+        input_names=tuple(tensor._keras_history.layer.name for tensor in model.inputs),
         output_shapes=tuple(_shape(tensor) for tensor in model.outputs),
-        output_activation=_output_activation(model),
+        output_names=tuple(str(name) for name in model.output_names),
+        output_activations=tuple(_output_activation(tensor) for tensor in model.outputs),
         saved_loss=scanned.saved_loss,
         saved_loss_from_logits=scanned.saved_loss_from_logits,
         probe_max_difference=largest,
@@ -62,8 +64,8 @@ def _activation_name(layer: Any) -> str | None:
     return str(name) if name else None
 
 
-def _output_activation(model: Any) -> str:
-    layer = model.outputs[0]._keras_history.layer
+def _output_activation(output: Any) -> str:
+    layer = output._keras_history.layer
     if type(layer).__name__ in ("Softmax", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"):
         return type(layer).__name__.lower()
     wrapped = getattr(layer, "layer", None)

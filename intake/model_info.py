@@ -42,9 +42,13 @@ class ModelInfo(BaseModel):
     input_shapes: tuple[tuple[int | None, ...], ...]
     """One per input, batch axis included (None)."""
     input_dtypes: tuple[str, ...]
+    input_names: tuple[str, ...]
+    """Names of the input layers, in the same order."""
     output_shapes: tuple[tuple[int | None, ...], ...]
-    output_activation: str
-    """Activation of the last layer: "softmax", "sigmoid", "linear", ... ("unknown" if it cannot be read)."""
+    output_names: tuple[str, ...]
+    """Names of the layers that give the outputs, in the same order; a layer that gives two appears with a number."""
+    output_activations: tuple[str, ...]
+    """Activation of each output's layer: "softmax", "sigmoid", "linear", ... ("unknown" if it cannot be read)."""
     saved_loss: str | None = None
     """Name of the loss the file was compiled with ("sparse_categorical_crossentropy"), if it says so."""
     saved_loss_from_logits: bool | None = None
@@ -55,3 +59,8 @@ class ModelInfo(BaseModel):
     """True where the model had to be rebuilt in tf_keras (Keras 3 files)."""
     notes: tuple[str, ...] = ()
     """What was changed on the way in, in sentences."""
+
+    @property
+    def output_activation(self) -> str:
+        """Activation of the first output."""
+        return self.output_activations[0]

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from pydantic import ValidationError
+
 from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides
@@ -131,7 +133,8 @@ def ensure_prepared(settings: Settings, upload: Upload) -> Any:
 
     folder = prepared_folder(settings, upload.upload_id)
     if (folder / "info.json").is_file() and (folder / "model.h5").is_file():
-        return ModelInfo.model_validate_json((folder / "info.json").read_text())
+        with contextlib.suppress(ValidationError):  # written by an older version: made again
+            return ModelInfo.model_validate_json((folder / "info.json").read_text())
     return inspect_model(upload_path(settings, upload), folder)
 
 

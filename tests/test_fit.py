@@ -40,7 +40,9 @@ def model_of(
         "input_shapes": ((None, *inputs),),
         "input_dtypes": ("float32",),
         "output_shapes": ((None, *outputs),),
-        "output_activation": activation,
+        "output_activations": (activation,),
+        "output_names": ("out",),
+        "input_names": ("in",),
         "probe_max_difference": 0.0,
         "rebuilt": False,
     }
