@@ -1,4 +1,4 @@
-"""An uploaded dataset file -> a parsed folder: raw arrays per part, previews and `info.json`.
+"""An uploaded dataset file (or random inputs) -> a parsed folder: raw arrays per part, previews and `info.json`.
 
 `parse_dataset` reads and stores once; `load_parsed` opens the folder with memory-mapped arrays.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from intake.arrays_npz import read_npz
-from intake.dataset_info import DatasetInfo, DatasetOptions
+from intake.dataset_info import ArrayInfo, DatasetInfo, DatasetOptions
 from intake.errors import BadDataset
 from intake.image_folders import read_image_zip
 from intake.parts import CHUNK_BYTES, PARTS, Array, Part, PartName, ReadFile, stored_dtype, value_range
@@ -31,6 +31,8 @@ _READERS: dict[str, Callable[[Path, DatasetOptions, Path], ReadFile]] = {
     ".parquet": read_parquet,
     ".zip": read_image_zip,
 }
+Origin = tuple[str, int, str]
+"""File name, bytes, SHA-256."""
 _SHORT: dict[PartName, str] = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -39,6 +41,7 @@ class Dataset:
     """A parsed dataset: raw samples (n, ...) and labels of each part, memory-mapped and read-only.
 
     Labels are int64 (n,) for "class", float32 (n, k) for "multilabel" and "value", None for "none".
+    `more` holds, part by part, the arrays beside x of a dataset for several inputs.
     """
 
     info: DatasetInfo
@@ -48,11 +51,12 @@ class Dataset:
     y_val: Array | None
     x_test: Array
     y_test: Array | None
+    more: Mapping[PartName, tuple[Array, ...]] = field(default_factory=dict)
 
     def part(self, name: PartName) -> Part:
         """Return samples and labels of one part."""
         short = _SHORT[name]
-        return Part(getattr(self, f"x_{short}"), getattr(self, f"y_{short}"))
+        return Part(getattr(self, f"x_{short}"), getattr(self, f"y_{short}"), self.more.get(name, ()))
 
 
 def parse_dataset(path: Path, options: DatasetOptions, parsed_dir: Path) -> DatasetInfo:
@@ -69,14 +73,32 @@ def parse_dataset(path: Path, options: DatasetOptions, parsed_dir: Path) -> Data
         BadDataset: whatever the user can mend, all problems at once.
     """
     reader = _reader(path)
+
+    def read(scratch: Path) -> ReadFile:
+        return reader(path, options, scratch)
+
+    return store_dataset(read, parsed_dir, lambda: (path.name, path.stat().st_size, _sha256(path)))
+
+
+def store_dataset(read: Callable[[Path], ReadFile], parsed_dir: Path, origin: Callable[[], Origin]) -> DatasetInfo:
+    """Split and store what `read` returns, all at once; a folder that is already there is replaced.
+
+    Args:
+        read: called with a scratch folder; its arrays may be mapped from files there.
+        parsed_dir: folder to create; its parent is created too.
+        origin: name, size in bytes and SHA-256 of where the samples come from.
+
+    Raises:
+        BadDataset: too few samples to be split, and whatever `read` raises.
+    """
     parsed_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".parsing_", dir=parsed_dir.parent) as working:
         scratch, target = Path(working, "scratch"), Path(working, "parsed")
         scratch.mkdir()
         target.mkdir()
-        read = reader(path, options, scratch)
-        parts, split, notes = _split(read)
-        info = _store(path, read, parts, (split, notes), target)
+        found = read(scratch)
+        parts, split, notes = _split(found)
+        info = _store(origin(), found, parts, (split, notes), target)
         if parsed_dir.exists():
             os.replace(parsed_dir, Path(working, "replaced"))
         os.replace(target, parsed_dir)
@@ -92,7 +114,13 @@ def load_parsed(parsed_dir: Path) -> Dataset:
             file = parsed_dir / f"{role}_{short}.npy"
             # numpy cannot map an array without elements (a validation part of 0 samples).
             arrays[f"{role}_{short}"] = _open(file) if file.exists() else None
-    return Dataset(info=info, **arrays)  # type: ignore[arg-type]
+    further = range(1, len(info.sample_arrays))
+    more = {name: tuple(_open(parsed_dir / _x_name(name, i)) for i in further) for name in PARTS}
+    return Dataset(info=info, **arrays, more=more)  # type: ignore[arg-type]
+
+
+def _x_name(part: PartName, number: int) -> str:
+    return f"x_{_SHORT[part]}{f'_{number}' if number else ''}.npy"
 
 
 def _open(file: Path) -> Array:
@@ -152,6 +180,8 @@ def _split(read: ReadFile) -> tuple[dict[PartName, _Rows], str, list[str]]:
     empty = [name for name in ("train", "test") if len(parts[name].index) == 0]
     if empty:
         raise BadDataset(f"The {' and the '.join(empty)} part has no samples. Add samples or change the shares.")
+    if read.kind == "random":
+        words = [f"each part drawn by itself, seed {options.seed}"]
     return {name: parts[name] for name in PARTS}, "; ".join(words), _class_notes(parts, read)
 
 
@@ -176,30 +206,35 @@ def _class_notes(parts: dict[PartName, _Rows], read: ReadFile) -> list[str]:
 
 
 def _store(
-    path: Path, read: ReadFile, rows: dict[PartName, _Rows], split: tuple[str, list[str]], target: Path
+    origin: Origin, read: ReadFile, rows: dict[PartName, _Rows], split: tuple[str, list[str]], target: Path
 ) -> DatasetInfo:
-    parts = {name: Part(_save(target / f"x_{_SHORT[name]}.npy", chosen), chosen.y) for name, chosen in rows.items()}
+    parts = {name: _save(name, chosen, target) for name, chosen in rows.items()}
     for name, part in parts.items():
         if part.y is not None:
             np.save(target / f"y_{_SHORT[name]}.npy", part.y)
     train = parts["train"]
-    low, high = value_range(train.x)
-    sample_shape = tuple(int(side) for side in train.x.shape[1:])
-    as_images = read.kind != "table" and looks_like_images(sample_shape)
-    shown_rows = read.preview_rows or (() if as_images else preview_rows(train, read.class_names))
+    names = read.array_names or ("",)
+    arrays = tuple(_array_info(name, array) for name, array in zip(names, train.arrays, strict=True))
+    low, high, sample_shape = arrays[0].value_min, arrays[0].value_max, arrays[0].sample_shape
+    as_images = read.kind not in ("table", "random") and looks_like_images(sample_shape)
+    shown_rows = read.preview_rows
+    if not shown_rows and not as_images and read.kind != "random":  # noise shows nothing
+        shown_rows = preview_rows(train, read.class_names)
+    file_name, file_bytes, sha256 = origin
     info = DatasetInfo(
-        file_name=path.name,
-        file_bytes=path.stat().st_size,
-        sha256=_sha256(path),
+        file_name=file_name,
+        file_bytes=file_bytes,
+        sha256=sha256,
         kind=read.kind,
         options=read.options,
         train_samples=len(train.x),
         validation_samples=len(parts["validation"].x),
         test_samples=len(parts["test"].x),
         sample_shape=sample_shape,
-        dtype=str(train.x.dtype),
+        dtype=arrays[0].dtype,
         value_min=low,
         value_max=high,
+        arrays=arrays if read.array_names else (),
         label_kind=read.label_kind,
         label_shape=() if train.y is None else tuple(int(side) for side in train.y.shape[1:]),
         class_names=read.class_names,
@@ -215,17 +250,29 @@ def _store(
     return info
 
 
-def _save(file: Path, rows: _Rows) -> Array:
+def _array_info(name: str, array: Array) -> ArrayInfo:
+    low, high = value_range(array)
+    shape = tuple(int(side) for side in array.shape[1:])
+    return ArrayInfo(name=name, sample_shape=shape, dtype=str(array.dtype), value_min=low, value_max=high)
+
+
+def _save(part: PartName, rows: _Rows, target: Path) -> Part:
+    x, *more = (
+        _save_rows(target / _x_name(part, number), array, rows.index) for number, array in enumerate(rows.source.arrays)
+    )
+    return Part(x, rows.y, tuple(more))
+
+
+def _save_rows(file: Path, x: Array, index: Array) -> Array:
     """Write the rows chunk by chunk and return them memory-mapped."""
-    x = rows.source.x
     dtype = stored_dtype(x.dtype)
-    if len(rows.index) == 0:
+    if len(index) == 0:
         np.save(file, np.empty((0, *x.shape[1:]), dtype))
         return np.empty((0, *x.shape[1:]), dtype)
-    stored: Array = np.lib.format.open_memmap(file, "w+", dtype, (len(rows.index), *x.shape[1:]))
+    stored: Array = np.lib.format.open_memmap(file, "w+", dtype, (len(index), *x.shape[1:]))
     step = max(1, CHUNK_BYTES // max(1, stored[:1].nbytes))
     for start in range(0, len(stored), step):
-        stored[start : start + step] = x[rows.index[start : start + step]]
+        stored[start : start + step] = x[index[start : start + step]]
     return stored
 
 

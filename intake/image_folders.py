@@ -1,4 +1,7 @@
-"""Reading a `.zip` of images in class folders, with or without train/, val/ and test/ above them."""
+"""Reading a `.zip` of images in class folders, with or without train/, val/ and test/ above them.
+
+Where all images lie in one folder there are no classes: the images are read without labels.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,9 @@ _LAYOUT = "Pack one folder per class (cat/1.jpg, dog/1.jpg), if you like under t
 _GREY_MODES = {"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"}
 
 
+_Paths = list[tuple[zipfile.ZipInfo, tuple[str, ...]]]
+
+
 @dataclass(frozen=True)
 class _Picture:
     member: zipfile.ZipInfo
@@ -47,32 +53,35 @@ class _Picture:
 def read_image_zip(path: Path, options: DatasetOptions, scratch: Path) -> ReadFile:
     """Read a zip of class folders as uint8 (n, h, w, 1 or 3); the pixels are written to `scratch`.
 
-    Images are grey (one channel) only if all of them are. Class order is alphabetical.
+    Images are grey (one channel) only if all of them are. Class order is alphabetical. Images that lie in one folder,
+    or whose labels are not wanted, come without labels.
 
     Raises:
-        BadDataset: damaged zip, no images, no class folders, files that are not images, one class only.
+        BadDataset: damaged zip, no images, some images outside of the class folders, files that are not images.
     """
     archive, members = open_zip(path, "a zip of image folders", MEMBER_LIMIT)
     with archive:
-        pictures, notes = _arrange(path.name, members)
+        pictures, notes = _arrange(path.name, members, options.label_kind == "none")
         class_names = tuple(sorted({picture.class_name for picture in pictures}))
-        if len(class_names) < 2:
-            raise BadDataset(
-                f"{path.name} must hold at least two class folders, but found only {class_names[0]!r}. {_LAYOUT}"
-            )
+        if len(class_names) < 2 or options.label_kind == "none":
+            class_names = ()
+        if not class_names and options.label_kind != "none":
+            notes.append(f"All images are in one folder, so there are no labels. For labels: {_LAYOUT}")
         sizes, modes = _measure(archive, pictures, path.name)
         size, note = _common_size(sizes, options)
         channels = 1 if set(modes) <= _GREY_MODES else 3
         _check_volume(path.name, len(pictures), size, channels)
         parts = _decode_parts(archive, pictures, class_names, (*size, channels), scratch, path.name)
     resolved = options.model_copy(update={"image_size": size})
-    return ReadFile("images", parts, resolved, "class", class_names, (*notes, *note))
+    return ReadFile("images", parts, resolved, "class" if class_names else "none", class_names, (*notes, *note))
 
 
-def _arrange(file: str, members: Sequence[zipfile.ZipInfo]) -> tuple[list[_Picture], list[str]]:
+def _arrange(file: str, members: Sequence[zipfile.ZipInfo], without_labels: bool) -> tuple[list[_Picture], list[str]]:
     paths = [(member, PurePosixPath(member.filename.replace("\\", "/")).parts) for member in members]
     paths = [(member, parts) for member, parts in paths if not _is_junk(parts)]
     paths = _without_common_root(paths)
+    if without_labels or _has_no_class_folders(paths):
+        return _unlabelled(file, paths)
     in_parts = any(parts[0].lower() in _PART_FOLDERS for _, parts in paths if len(parts) > 2)
     depth = 3 if in_parts else 2
     pictures, loose, stray = [], [], []
@@ -95,14 +104,38 @@ def _arrange(file: str, members: Sequence[zipfile.ZipInfo]) -> tuple[list[_Pictu
     return pictures, [f"Not used, because outside of the class folders: {_listing(stray)}."] if stray else []
 
 
+def _is_image(parts: tuple[str, ...]) -> bool:
+    return PurePosixPath(parts[-1]).suffix.lower() in _ENDINGS
+
+
+def _has_no_class_folders(paths: _Paths) -> bool:
+    """True where every image lies at the top, or right under train/, val/ or test/."""
+    images = [parts for _, parts in paths if _is_image(parts)]
+    return bool(images) and all(
+        len(parts) == 1 or (len(parts) == 2 and parts[0].lower() in _PART_FOLDERS) for parts in images
+    )
+
+
+def _unlabelled(file: str, paths: _Paths) -> tuple[list[_Picture], list[str]]:
+    images = [(member, parts) for member, parts in paths if _is_image(parts)]
+    pictures = [
+        _Picture(member, _PART_FOLDERS.get(parts[0].lower(), "train") if len(parts) > 1 else "train", "")
+        for member, parts in images
+    ]
+    if not pictures:
+        raise BadDataset(f"{file} must hold images, but it holds none. {_LAYOUT}")
+    if not any(picture.part == "train" for picture in pictures):
+        raise BadDataset(f"{file} has no images under train/, so nothing is left to train on. {_LAYOUT}")
+    stray = [member.filename for member, parts in paths if not _is_image(parts)]
+    return pictures, [f"Not used, because they are no images: {_listing(stray)}."] if stray else []
+
+
 def _is_junk(parts: tuple[str, ...]) -> bool:
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not parts or hidden or parts[-1].lower() in _JUNK
 
 
-def _without_common_root(
-    paths: list[tuple[zipfile.ZipInfo, tuple[str, ...]]],
-) -> list[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
+def _without_common_root(paths: _Paths) -> _Paths:
     """Drop folders around everything, but never the part folder nor the class folder itself."""
     while paths:
         roots = {parts[0] for _, parts in paths}
@@ -202,7 +235,8 @@ def _decode_parts(
                 x[i] = _decode(archive.read(picture.member), shape)
             except Exception as error:  # As above.
                 bad.append(f"{picture.member.filename} ({_short(error)})")
-        parts[part] = Part(x, np.asarray([index[picture.class_name] for picture in chosen], np.int64))
+        y = np.asarray([index[picture.class_name] for picture in chosen], np.int64) if class_names else None
+        parts[part] = Part(x, y)
     if bad:
         raise _undecodable(file, bad)
     return parts

@@ -25,17 +25,29 @@ CHUNK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class Part:
-    """x: (n, ...) raw samples; y: int64 (n,), float32 (n, k), or None where there are no labels."""
+    """x: (n, ...) raw samples; y: int64 (n,), float32 (n, k), or None where there are no labels.
+
+    more: what further inputs of a model take of the same samples, each (n, ...).
+    """
 
     x: Array
     y: Array | None
+    more: tuple[Array, ...] = ()
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """All arrays of samples, x first."""
+        return (self.x, *self.more)
 
 
 @dataclass(frozen=True)
 class ReadFile:
-    """What a reader found. `parts` always has "train"; the others only where the file brings them."""
+    """What a reader found. `parts` always has "train"; the others only where the file brings them.
 
-    kind: Literal["arrays", "table", "images"]
+    array_names: one name for each array of samples where there are several, else empty.
+    """
+
+    kind: Literal["arrays", "table", "images", "random"]
     parts: dict[PartName, Part]
     options: DatasetOptions
     label_kind: LabelKind
@@ -44,6 +56,7 @@ class ReadFile:
     columns: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     preview_rows: tuple[dict[str, str], ...] = ()
+    array_names: tuple[str, ...] = ()
 
 
 def chunks(array: Array) -> Iterator[tuple[int, Array]]:

@@ -30,9 +30,9 @@ _IDENTIFIER = re.compile(
 
 @dataclass(frozen=True)
 class ColumnChoice:
-    """The label and the features, in the order in which they become inputs."""
+    """The label (None where there is none) and the features, in the order in which they become inputs."""
 
-    label: str
+    label: str | None
     features: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -44,7 +44,8 @@ def choose_columns(frame: pd.DataFrame, options: DatasetOptions, name: str) -> C
         BadDataset: a column that was asked for is not in the file, or no feature is left.
     """
     columns = tuple(frame.columns)
-    asked = [*([options.label_column] if options.label_column is not None else []), *(options.feature_columns or ())]
+    labelled = options.label_column is not None and options.label_kind != "none"
+    asked = [*([options.label_column] if labelled else []), *(options.feature_columns or ())]
     missing = [column for column in dict.fromkeys(asked) if column not in columns]
     if missing:
         raise BadDataset(
@@ -52,7 +53,7 @@ def choose_columns(frame: pd.DataFrame, options: DatasetOptions, name: str) -> C
             f"{', '.join(columns)}. Choose one of them."
         )
     notes: list[str] = []
-    label = options.label_column or _guess_label(columns, notes)
+    label = None if options.label_kind == "none" else options.label_column or _guess_label(columns, notes)
     if options.feature_columns is not None:
         features = tuple(dict.fromkeys(options.feature_columns))
         if label in features:
@@ -60,7 +61,8 @@ def choose_columns(frame: pd.DataFrame, options: DatasetOptions, name: str) -> C
     else:
         features = _useful(frame, [column for column in columns if column != label], notes)
     if not features:
-        raise BadDataset(f"{name} must have at least one feature column beside the label {label!r}, but none is left.")
+        beside = f" beside the label {label!r}" if label is not None else ""
+        raise BadDataset(f"{name} must have at least one feature column{beside}, but none is left.")
     return ColumnChoice(label, features, tuple(notes))
 
 
@@ -115,7 +117,7 @@ def without_gaps(
     Raises:
         BadDataset: empty or infinite cells and options.missing_values is "refuse", or no row is left.
     """
-    chosen = frame[[*choice.features, choice.label]]
+    chosen = frame[[*choice.features, *([choice.label] if choice.label is not None else [])]]
     numeric = [column for column in chosen.columns if not _is_text(chosen[column])]
     infinite = chosen[numeric].apply(lambda cells: np.isinf(cells.to_numpy(np.float64, na_value=np.nan)))
     gaps = chosen.isna()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from intake.dataset_info import DatasetOptions
 from intake.errors import BadDataset
-from intake.labels import read_labels
+from intake.labels import Labels, read_labels
 from intake.parts import EXPANDED_LIMIT_BYTES, Part, ReadFile
 from intake.table_columns import choose_columns, encode_features, label_values, without_gaps
 
@@ -170,11 +170,11 @@ def _read_table(frame: pd.DataFrame, options: DatasetOptions, name: str, notes: 
     choice = choose_columns(frame, options, name)
     kept, gap_notes = without_gaps(frame, choice, options, name)
     x, feature_names = encode_features(kept, choice.features, options, name)
-    labels = read_labels({"train": label_values(kept[choice.label])}, options.label_kind, f"column {choice.label!r}")
+    labels = _labels(kept, choice.label, options)
     resolved = options.model_copy(update={"label_column": choice.label, "feature_columns": choice.features})
     return ReadFile(
         "table",
-        {"train": Part(x, labels.parts["train"])},
+        {"train": Part(x, labels.parts.get("train"))},
         resolved,
         labels.kind,
         labels.class_names,
@@ -183,6 +183,12 @@ def _read_table(frame: pd.DataFrame, options: DatasetOptions, name: str, notes: 
         feature_names,
         _preview(frame),
     )
+
+
+def _labels(kept: pd.DataFrame, label: str | None, options: DatasetOptions) -> Labels:
+    if label is None or options.label_kind == "none":
+        return Labels("none", (), {})
+    return read_labels({"train": label_values(kept[label])}, options.label_kind, f"column {label!r}")
 
 
 def _preview(frame: pd.DataFrame) -> tuple[dict[str, str], ...]:

@@ -479,8 +479,8 @@ def test_an_image_that_declares_too_many_pixels(tmp_path: Path) -> None:
     [
         ({}, "holds none"),
         ({"notes.txt": b"x"}, "holds none"),
-        ({"1.png": b"x", "2.png": b"x"}, "inside a class folder"),
-        ({f"cat/{i}.png": b"x" for i in range(20)}, "at least two class folders"),
+        ({"1.png": b"x", "cat/2.png": b"x"}, "inside a class folder"),
+        ({"test/1.png": b"x", "test/2.png": b"x"}, "no images under train/"),
         ({f"test/{c}/{i}.png": b"x" for c in "ab" for i in range(20)}, "no images under train/"),
     ],
 )
@@ -575,3 +575,65 @@ def test_damaged_files_raise_only_user_errors(tmp_path: Path, ending: str, data:
     with contextlib.suppress(UserError):
         outcome = parse_dataset(path, DatasetOptions(), tmp_path / "parsed" / "damaged")
     assert outcome is None or (tmp_path / "parsed" / "damaged" / "info.json").is_file()
+
+
+# --- without labels, and for several inputs ------------------------------------------------------------------------
+
+
+def test_images_of_one_folder_have_no_labels(tmp_path: Path) -> None:
+    pictures = {f"pictures/{i}.png": picture(shade=i) for i in range(20)}
+    data = read(write_zip(tmp_path, pictures))
+    assert (data.info.label_kind, data.info.class_names, data.y_train) == ("none", (), None)
+    assert "no labels" in " ".join(data.info.notes)
+    parts = {f"{part}/{i}.png": picture(shade=i) for part in ("train", "test") for i in range(12)}
+    in_parts = read(write_zip(tmp_path, parts))
+    assert (in_parts.info.label_kind, in_parts.info.test_samples) == ("none", 12)
+
+
+def test_labels_that_are_not_wanted_are_left_out(tmp_path: Path) -> None:
+    table = "a,b,label\n" + "\n".join(f"{i},{i % 7},{i % 2}" for i in range(30))
+    columns = read(write_text(tmp_path, table), label_kind="none")
+    assert (columns.info.label_kind, columns.info.feature_names) == ("none", ("b", "label"))
+    arrays = read(write_npz(tmp_path, x=RANDOM.normal(size=(40, 3)), y=labels(40)), label_kind="none")
+    assert (arrays.info.label_kind, arrays.y_test) == ("none", None)
+    assert "Not used: y." in arrays.info.notes
+    folders = read(write_zip(tmp_path, class_folders()), label_kind="none")
+    assert (folders.info.label_kind, folders.info.class_counts) == ("none", {})
+
+
+@pytest.mark.parametrize("prefix", ["", "x_"])
+def test_npz_holds_an_array_for_each_input(tmp_path: Path, prefix: str) -> None:
+    ids, pictures = np.arange(40)[:, None], RANDOM.normal(size=(40, 6, 6, 1))
+    names = ("user id", "pic") if not prefix else ()
+    first, second = ("user_id", "pic") if not prefix else ("x_0", "x_1")
+    path = write_npz(tmp_path, **{second: pictures, first: ids, "y": labels(40)})
+    data = read(path, input_names=names)
+    assert [array.name for array in data.info.sample_arrays] == list(names or ("x_0", "x_1"))
+    assert [array.sample_shape for array in data.info.sample_arrays] == [(1,), (6, 6, 1)]
+    for part in ("train", "validation", "test"):
+        found = data.part(part)  # type: ignore[arg-type]
+        assert found.y is not None
+        assert len(found.arrays[0]) == len(found.arrays[1]) == len(found.y)
+        rows = found.arrays[0][:, 0]
+        assert np.allclose(found.arrays[1], pictures[rows], atol=1e-6)
+        assert np.array_equal(found.y, labels(40)[rows])
+
+
+def test_npz_with_several_arrays_keeps_its_parts(tmp_path: Path) -> None:
+    arrays = {f"{name}_{part}": RANDOM.normal(size=(20, 2)) for name in "ab" for part in ("train", "test")}
+    data = read(write_npz(tmp_path, **arrays), input_names=("a", "b"))
+    assert (data.info.test_samples, data.info.label_kind) == (20, "none")
+    assert np.allclose(data.part("test").arrays[1], arrays["b_test"])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"a": (40, 2)}, "there is none for: b. Its arrays are: a."),
+        ({"a": (40, 2), "b": (39, 2)}, "a and b must hold the same samples, but there are 40 and 39"),
+        ({"a_train": (40, 2), "a_test": (40, 2), "b_train": (40, 2)}, "for the test part"),
+    ],
+)
+def test_inputs_that_lack_their_array_are_named(tmp_path: Path, arrays: Any, words: str) -> None:
+    path = write_npz(tmp_path, **{name: np.zeros(shape) for name, shape in arrays.items()})
+    assert words in problems(path, input_names=("a", "b"))
