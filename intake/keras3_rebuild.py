@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from intake import keras_env
+from intake.channels_last import ChannelOrder
 from intake.errors import UnsupportedModel
 from intake.keras3_activations import call_operation, composed_activation
 from intake.keras3_config import keras2_class, keras2_config
@@ -22,7 +23,8 @@ class Keras3Layers:
 
     def __init__(self, model: Any) -> None:
         self._names = {id(layer): name for name, layer in layer_names(Keras3Library(), model).items()}
-        self._twins: dict[int, tuple[Any, Any]] = {}
+        self._twins: dict[int, tuple[Any, Any, bool]] = {}
+        self._order = ChannelOrder(self._names.values())
 
     def call_again(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call of the Keras 3 model on Keras 2 tensors."""
@@ -30,10 +32,18 @@ class Keras3Layers:
         if not Keras3Library().is_layer(layer):
             return call_operation(layer, args, {key: value for key, value in kwargs.items() if key != "training"})
         if id(layer) not in self._twins:
-            self._twins[id(layer)] = (layer, build_twin(layer, self._names[id(layer)]))
-        twin = self._twins[id(layer)][1]
+            config, in_channels_last = self._order.adapted(
+                type(layer).__name__, layer.get_config(), args[0] if args else None
+            )
+            twin = build_twin(layer, config, self._names[id(layer)])
+            self._twins[id(layer)] = (layer, twin, in_channels_last)
+        _, twin, in_channels_last = self._twins[id(layer)]
+        accepted = _accepted_arguments(layer, twin, kwargs)
         try:
-            outputs = twin(*args, **_accepted_arguments(layer, twin, kwargs))
+            if in_channels_last:
+                outputs = self._order.call(twin, args[0], lambda inputs: twin(inputs, *args[1:], **accepted))
+            else:
+                outputs = twin(*args, **accepted)
         except (TypeError, ValueError) as error:
             raise _not_alike(layer, error) from error
         activation = composed_activation(layer)
@@ -41,18 +51,17 @@ class Keras3Layers:
 
     def copy_weights(self) -> None:
         """Copy every layer's weights; random states are no weights in Keras 3 and stay behind."""
-        for layer, twin in self._twins.values():
+        for layer, twin, _ in self._twins.values():
             copy_weights(layer, twin)
 
 
-def build_twin(layer: Any, name: str) -> Any:
-    """Build the Keras 2 twin of a Keras 3 layer, not called and without its weights.
+def build_twin(layer: Any, config: dict[str, Any], name: str) -> Any:
+    """Build the Keras 2 twin of a Keras 3 layer from its settings, not called and without its weights.
 
     Raises:
         UnsupportedModel: naming layer and class, where Keras 2 has no equal.
     """
     twin_class = keras2_class(layer)
-    config = layer.get_config()
     if composed_activation(layer):
         config["activation"] = "linear"
     wrapped = getattr(layer, "layer", None)

@@ -8,15 +8,16 @@ TensorFlow by name (ResidualWrapper, TFSMLayer, TorchModuleWrapper, ClassMethod,
 from __future__ import annotations
 
 
-def _names(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(text.split())
 
 
-LAYER_CLASSES = _names(
+LAYER_CLASSES = words(
     """
     Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D
     AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add
-    AdditiveAttention AlphaDropout Attention AugMix AutoContrast Average AveragePooling1D AveragePooling2D
+    AddLoss AddMetric AdditiveAttention AlphaDropout Attention AugMix AutoContrast Average AveragePooling1D AveragePooling2D
     AveragePooling3D AvgPool1D AvgPool2D AvgPool3D BatchNormalization BatchNormalizationV1
     BatchNormalizationV2 Bidirectional CategoryEncoding CenterCrop Concatenate
     ContrastLimitedAdaptiveHistogramEqualization Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D
@@ -39,12 +40,15 @@ LAYER_CLASSES = _names(
     SeparableConvolution1D SeparableConvolution2D Sequential SimpleRNN SimpleRNNCell SlicingOpLambda Softmax
     Solarization SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells
     Subtract SyncBatchNormalization TFOpLambda ThresholdedReLU TimeDistributed UnitNormalization UpSampling1D
-    UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    UnifiedGRU UnifiedLSTM UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
     """
 )
 """Layers and models of Keras 2 and Keras 3."""
 
-SETTING_CLASSES = _names(
+ONLY_IN_KERAS1 = words("BatchNormalizationMode Highway MaxoutDense Merge ParametricSoftplus SReLU")
+"""Layers of Keras 1 without an equal today; BatchNormalizationMode is what its modes 1 and 2 are called here."""
+
+SETTING_CLASSES = words(
     """
     Constant DTypePolicy DTypePolicyMap FloatDTypePolicy GlorotNormal GlorotUniform HeNormal HeUniform
     Identity IdentityInitializer L1 L1L2 L2 LecunNormal LecunUniform MaxNorm MinMaxNorm NonNeg Ones Orthogonal
@@ -58,7 +62,7 @@ SETTING_CLASSES = _names(
 )
 """Initializers, regularizers, constraints and the plain values of the config format."""
 
-ACTIVATIONS = _names(
+ACTIVATIONS = words(
     """
     celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
     log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign
@@ -70,7 +74,7 @@ ACTIVATIONS = _names(
 CODE_CLASSES = frozenset({"Lambda", "__lambda__"})
 """Hold Python code, stored as bytes, that runs when the file is opened."""
 
-KERAS3_OPERATIONS = _names(
+KERAS3_OPERATIONS = words(
     """
     Abs Absolute Add Cast Clip Concatenate Divide Exp ExpandDims GetItem Log Matmul Max Maximum Mean Min Minimum
     Multiply Negative NotEqual Power Relu Relu6 Reshape Rsqrt Sigmoid Silu Softmax Sqrt Square Squeeze Stack Subtract
@@ -80,7 +84,7 @@ KERAS3_OPERATIONS = _names(
 """Operations of Keras 3 (`x + y` on tensors of a functional model) that only compute."""
 
 TENSORFLOW_NAMESPACES = ("math.", "nn.", "linalg.", "image.resize", "__operators__.")
-TENSORFLOW_FUNCTIONS = _names(
+TENSORFLOW_FUNCTIONS = words(
     """
     abs add argmax argmin broadcast_to cast clip_by_value concat cos divide equal exp expand_dims gather greater
     greater_equal identity less less_equal matmul maximum minimum multiply negative norm not_equal one_hot ones_like

@@ -16,10 +16,28 @@ from typing import Any
 
 import h5py
 
+from intake import keras_env
 from intake.model_classes import ACTIVATIONS
 from intake.model_scan import ScannedModel
 
 _CUDNN_TWINS = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
+_TODAYS_NAMES = {
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "GRUCellV1": "GRUCell",
+    "GRUCellV2": "GRUCell",
+    "GRUV1": "GRU",
+    "GRUV2": "GRU",
+    "LSTMCellV1": "LSTMCell",
+    "LSTMCellV2": "LSTMCell",
+    "LSTMV1": "LSTM",
+    "LSTMV2": "LSTM",
+    "UnifiedGRU": "GRU",
+    "UnifiedLSTM": "LSTM",
+}
+"""What TensorFlow 1.13 to 2.0 called some layers."""
+_FOR_TRAINING_ONLY = frozenset(("AddLoss", "AddMetric"))
+_FLIPPED_IN_THEANO = ("Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "ConvLSTM2D")
 _WIDTH_CHANGES = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 
 
@@ -61,7 +79,7 @@ class _ConfigCleaner:
         if node.get("class_name") == "function" and node.get("config") in ACTIVATIONS:
             return node["config"]
         cleaned = {key: self._entry(key, value) for key, value in node.items() if key != "compile_config"}
-        return self._without_cudnn(cleaned)
+        return self._without_cudnn(_in_todays_words(cleaned))
 
     def _entry(self, key: str, value: Any) -> Any:
         if key in ("batch_input_shape", "batch_shape", "build_input_shape"):
@@ -109,13 +127,70 @@ class _ConfigCleaner:
         self.notes.setdefault(sentence)
 
 
+def _in_todays_words(node: dict[str, Any]) -> dict[str, Any]:
+    """What older versions of Keras 2 called, or left out, that means something else today."""
+    class_name, settings = node.get("class_name"), node.get("config")
+    if not isinstance(class_name, str) or not isinstance(settings, dict):
+        return node
+    if class_name in _FOR_TRAINING_ONLY:  # they return their input
+        kept = {"name": settings.get("name"), "activation": "linear"}
+        return {**node, "class_name": "Activation", "config": kept}
+    class_name = _TODAYS_NAMES.get(class_name.removeprefix(">"), class_name.removeprefix(">"))
+    if class_name in ("GRU", "GRUCell") and "reset_after" not in settings:
+        settings = {**settings, "reset_after": False}
+    return {**node, "class_name": class_name, "config": settings}
+
+
 def _write_hdf5(scanned: ScannedModel, config: dict[str, Any], path: Path) -> None:
     shutil.copyfile(scanned.path, path)
+    path.chmod(0o600)
     with h5py.File(path, "r+") as file:
+        was_sequential = '"class_name": "Sequential"' in str(file.attrs["model_config"])[:40]
         file.attrs["model_config"] = json.dumps(config)
         for name in ("training_config", "compile_config"):
             if name in file.attrs:
                 del file.attrs[name]
+        weights = file.get("model_weights", file)
+        if was_sequential and config["class_name"] == "Functional":
+            _sort_weights(weights, config)
+        if _text(weights.attrs.get("backend")) == "theano":
+            _flip_kernels(weights, _names_of(config, _FLIPPED_IN_THEANO))
+
+
+def _text(value: Any) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _sort_weights(weights: h5py.Group, config: dict[str, Any]) -> None:
+    """Weights are assigned in the order of the layers; a functional model sorts its layers its own way."""
+    layers = keras_env.keras2().models.model_from_json(json.dumps(config)).layers
+    places = {layer.name: place for place, layer in enumerate(layers)}
+    names = sorted(map(_text, weights.attrs["layer_names"]), key=lambda name: places.get(name, -1))
+    weights.attrs["layer_names"] = [name.encode() for name in names if name]
+
+
+def _names_of(config: Any, classes: tuple[str, ...]) -> set[str]:
+    """Names of the layers of these classes at any depth."""
+    if isinstance(config, list):
+        return {name for item in config for name in _names_of(item, classes)}
+    if not isinstance(config, dict):
+        return set()
+    settings = config.get("config")
+    inner = settings.get("layer") if isinstance(settings, dict) else None
+    own = {config.get("class_name"), inner.get("class_name") if isinstance(inner, dict) else None}
+    names = {str(settings.get("name"))} if isinstance(settings, dict) and own & set(classes) else set()
+    return names.union(*(_names_of(value, classes) for value in config.values()))
+
+
+def _flip_kernels(weights: h5py.Group, layer_names: set[str]) -> None:
+    """Theano turned its kernels round when it convolved; Keras 2.0-2.3 turned them back when TensorFlow read them."""
+    found: list[h5py.Dataset] = []
+    weights.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    for array in found:
+        parts = array.name.split("/")
+        if "kernel" in parts[-1] and array.ndim > 2 and layer_names & set(parts):
+            turned = (slice(None, None, -1),) * (array.ndim - 2)
+            array[...] = array[()][turned]
 
 
 def _write_zip(scanned: ScannedModel, config: dict[str, Any], path: Path) -> None:

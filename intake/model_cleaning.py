@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from intake import keras_env
+from intake.channels_last import ChannelOrder
 from intake.keras3_rebuild import Keras3Layers, copy_weights, rebuild_with
 from intake.model_graph import Call, Keras2Library, Keras3Library, layer_names, needed_calls
 from intake.model_probe import difference, outputs_of, require_equal_outputs
@@ -46,23 +47,28 @@ class _Keras2Copies:
 
     def __init__(self, model: Any) -> None:
         self._names = {id(layer): name for name, layer in layer_names(Keras2Library(), model).items()}
-        self._copies: dict[int, tuple[Any, Any]] = {}
+        self._copies: dict[int, tuple[Any, Any, bool]] = {}
+        self._order = ChannelOrder(self._names.values())
 
     def call_again(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         layer = call.operation
         if id(layer) not in self._copies:
-            self._copies[id(layer)] = (layer, self._copy(layer))
+            self._copies[id(layer)] = (layer, *self._copy(layer, args[0] if args else None))
         if not layer._expects_training_arg:
             kwargs = {key: value for key, value in kwargs.items() if key != "training"}
-        return self._copies[id(layer)][1](*args, **kwargs)
+        _, copy, in_channels_last = self._copies[id(layer)]
+        if in_channels_last:
+            return self._order.call(copy, args[0], lambda inputs: copy(inputs, *args[1:], **kwargs))
+        return copy(*args, **kwargs)
 
-    def _copy(self, layer: Any) -> Any:
+    def _copy(self, layer: Any, inputs: Any) -> tuple[Any, bool]:
         config = {**layer.get_config(), "name": self._names[id(layer)]}
         config.pop("batch_input_shape", None)
-        return type(layer).from_config(config)
+        config, in_channels_last = self._order.adapted(type(layer).__name__, config, inputs)
+        return type(layer).from_config(config), in_channels_last
 
     def copy_weights(self) -> None:
-        for layer, copy in self._copies.values():
+        for layer, copy, _ in self._copies.values():
             copy_weights(layer, copy)
 
 

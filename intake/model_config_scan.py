@@ -12,6 +12,7 @@ from intake.model_classes import (
     CODE_CLASSES,
     KERAS3_OPERATIONS,
     LAYER_CLASSES,
+    ONLY_IN_KERAS1,
     SETTING_CLASSES,
     TENSORFLOW_FUNCTIONS,
     TENSORFLOW_NAMESPACES,
@@ -19,6 +20,10 @@ from intake.model_classes import (
 
 _KERAS_MODULE = re.compile(r"(keras|tf_keras|tensorflow\.keras|tensorflow\.python\.keras)(\.[A-Za-z0-9_]+)*\Z")
 _OPERATION_MODULE = re.compile(r"keras\.src\.ops(\.[a-z_]+)+\Z")
+_CODE = (
+    "Python code is stored in it (a Lambda layer), which would run when the file is opened, so it is refused. "
+    "Replace it by built-in layers (Rescaling, Reshape, Activation, ...) and save the model again."
+)
 _MAX_DEPTH = 200
 _MAX_NAMES = 5
 
@@ -119,12 +124,11 @@ def _class_reason(node: dict[str, Any]) -> str | None:
     if not isinstance(name, str):
         return "its class name is not a text, so the file is damaged. Save the model again."
     if name in CODE_CLASSES:
-        return (
-            "Python code is stored in it (a Lambda layer), which would run when the file is opened, so it is refused. "
-            "Replace it by built-in layers (Rescaling, Reshape, Activation, ...) and save the model again."
-        )
+        return _CODE
     if name == "function":
         return _function_reason(node)
+    if name in ONLY_IN_KERAS1 and module is None:
+        return _keras1_reason(node)
     if name in ("TFOpLambda", "SlicingOpLambda"):
         return _tensorflow_reason(node.get("config"))
     if isinstance(module, str) and _OPERATION_MODULE.match(module):
@@ -135,6 +139,22 @@ def _class_reason(node: dict[str, Any]) -> str | None:
         return None
     origin = f" (module '{module}')" if isinstance(module, str) and not _KERAS_MODULE.match(module) else ""
     return f"the class '{name}'{origin} is not built in Keras, and its code is not in the file. {_REPLACE}"
+
+
+def _keras1_reason(node: dict[str, Any]) -> str:
+    settings = node.get("config")
+    if isinstance(settings, dict) and settings.get("mode_type", "raw") != "raw":
+        return _CODE
+    if node["class_name"] == "BatchNormalizationMode":
+        mode = settings.get("mode") if isinstance(settings, dict) else None
+        return (
+            f"a BatchNormalization of Keras 1 in mode {mode} uses the statistics of each batch also when it predicts; "
+            "no later Keras has it. Use mode 0 and train the model again."
+        )
+    return (
+        f"the class '{node['class_name']}' is one of Keras 1 that no later Keras has. Rebuild the model with a layer "
+        "that Keras 2 has, for example Dense or PReLU, and train it again."
+    )
 
 
 _REPLACE = "Replace it by built-in layers and save the model again."
@@ -169,10 +189,7 @@ def _code_reason(node: dict[str, Any]) -> str | None:
     if any(isinstance(value, list | dict) and _is_function_key(key) for key, value in node.items()):
         if node.get("class_name") in CODE_CLASSES:
             return None  # told already
-        return (
-            "Python code is stored in it (a Lambda layer), which would run when the file is opened, so it is refused. "
-            "Replace it by built-in layers (Rescaling, Reshape, Activation, ...) and save the model again."
-        )
+        return _CODE
     return None
 
 

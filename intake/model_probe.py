@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from intake import keras_env
 from intake.errors import UnsupportedModel
+from intake.random_inputs import filled_shape, index_limits
 
 TOLERANCE = 1e-4
 """Largest accepted difference, absolute for outputs up to 1 and relative to the largest output above that."""
 _SAMPLES = 4
-_FREE_SIZES = {2: 8, 3: 16}
-_FREE_IMAGE_SIZE = 64
 
 
 def probe_batch(model: Any) -> list[np.ndarray[Any, Any]]:
@@ -23,28 +23,19 @@ def probe_batch(model: Any) -> list[np.ndarray[Any, Any]]:
     in [0, 255); other floats are standard normal, with some zero time steps.
     """
     generator = np.random.default_rng(20240229)
-    limits = _index_limits(model)
-    return [_random_input(generator, tensor, limits.get(id(tensor)), bool(limits)) for tensor in model.inputs]
-
-
-def _index_limits(model: Any) -> dict[int, int]:
-    """input_dim of the smallest Embedding, by id of the tensor that feeds it (an input or something in between)."""
-    limits: dict[int, int] = {}
-    for layer in model.layers:
-        if type(layer).__name__ != "Embedding":
-            continue
-        for node in layer.inbound_nodes:
-            for tensor in node.keras_inputs:
-                limits[id(tensor)] = min(layer.input_dim, limits.get(id(tensor), layer.input_dim))
-    return limits
+    limits = index_limits(model)
+    only_positive = any(type(layer).__name__ == "Embedding" for layer in model.layers)
+    return [
+        _random_input(generator, tensor, limit, only_positive)
+        for tensor, limit in zip(model.inputs, limits, strict=True)
+    ]
 
 
 def _random_input(
     generator: np.random.Generator, tensor: Any, limit: int | None, only_positive: bool
 ) -> np.ndarray[Any, Any]:
     rank = len(tensor.shape)
-    free = _FREE_SIZES.get(rank, _FREE_IMAGE_SIZE)
-    shape = (_SAMPLES, *(free if size is None else int(size) for size in tensor.shape[1:]))
+    shape = (_SAMPLES, *filled_shape(tensor))
     dtype = tensor.dtype.as_numpy_dtype
     if limit is not None:
         return generator.integers(0, limit, shape).astype(dtype)
@@ -60,10 +51,17 @@ def _random_input(
 
 def outputs_of(model: Any, batch: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
     """Run a model of either Keras in inference mode and return its outputs as arrays."""
-    outputs = model(batch[0] if len(batch) == 1 else list(batch), training=False)
+    run = model
+    if _keeps_channels_first(model):  # TensorFlow runs it on a processor only when XLA compiles it
+        run = keras_env.tensorflow().function(model, jit_compile=True)
+    outputs = run(batch[0] if len(batch) == 1 else list(batch), training=False)
     flat = list(outputs.values()) if isinstance(outputs, dict) else outputs
     flat = flat if isinstance(flat, list | tuple) else [flat]
     return [np.asarray(output) for output in flat]
+
+
+def _keeps_channels_first(model: Any) -> bool:
+    return any(getattr(layer, "data_format", None) == "channels_first" for layer in model._flatten_layers())
 
 
 def difference(first: Sequence[np.ndarray[Any, Any]], second: Sequence[np.ndarray[Any, Any]]) -> tuple[float, bool]:

@@ -22,6 +22,7 @@ from typing import Any
 import h5py
 
 from intake.errors import UnsupportedModel
+from intake.keras1_config import in_words_of_keras2
 from intake.model_config_scan import config_problems
 from intake.model_hdf5_scan import hdf5_problems
 from intake.model_info import UploadedFormat
@@ -43,7 +44,7 @@ class ScannedModel:
     saved_by: str
     """For people: "Keras 2.6.0", "Keras (version not recorded)"."""
     config: dict[str, Any]
-    """The parsed `model_config` (HDF5) or `config.json` (.keras). Not yet cleaned."""
+    """The parsed `model_config` (HDF5; of Keras 1 in the words of Keras 2) or `config.json` (.keras). Not yet cleaned."""
     metadata: dict[str, Any]
     """`metadata.json` of a .keras file; empty for HDF5."""
     file_bytes: int
@@ -126,7 +127,7 @@ def _scan_hdf5(path: Path) -> ScannedModel:
             raise UnsupportedModel(_weights_only(path, file))
         version = _text_attribute(file, "keras_version") or _weights_attribute(file, "keras_version")
         training = _optional_json(_text_attribute(file, "training_config"))
-    config = _parsed(text, path.name)
+    config = in_words_of_keras2(_parsed(text, path.name))
     problems = config_problems(config, path.name)
     if problems:
         raise UnsupportedModel(problems)
