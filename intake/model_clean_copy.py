@@ -36,6 +36,7 @@ _TODAYS_NAMES = {
     "UnifiedLSTM": "LSTM",
 }
 """What TensorFlow 1.13 to 2.0 called some layers."""
+_OLD_GROUP = "_layer_checkpoint_dependencies"
 _FOR_TRAINING_ONLY = frozenset(("AddLoss", "AddMetric"))
 _FLIPPED_IN_THEANO = ("Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "ConvLSTM2D")
 _WIDTH_CHANGES = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
@@ -210,14 +211,46 @@ def _write_zip(scanned: ScannedModel, config: dict[str, Any], path: Path) -> Non
 
 
 def _with_todays_groups(weights: Path) -> Path:
-    """Keras 2.13-2.14 wrote `_layer_checkpoint_dependencies` for `layers`, and `\\` for `/` on Windows."""
+    """Keras 2.12-2.14 wrote `_layer_checkpoint_dependencies` for `layers`, and `\\` for `/` on Windows."""
     renamed = weights.with_name("renamed.weights.h5")
     with h5py.File(weights, "r") as old, h5py.File(renamed, "w") as new:
         arrays: dict[str, h5py.Dataset] = {}
         old.visititems(lambda name, item: arrays.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        paths = {name: tuple(name.replace("\\", "/").split("/")) for name in arrays}
+        numbers = _todays_numbers(set(paths.values()))
         for name, array in arrays.items():
-            parts = name.replace("\\", "/").replace("_layer_checkpoint_dependencies", "layers").split("/")
-            if "optimizer" not in parts[:-2] and "metrics" not in parts[:-2]:
-                new.create_dataset("/".join(parts), data=array[()])
+            path = paths[name]
+            if "optimizer" not in path[:-2] and "metrics" not in path[:-2]:
+                parts = [numbers.get(path[: place + 1], part) for place, part in enumerate(path)]
+                new.create_dataset("/".join("layers" if part == _OLD_GROUP else part for part in parts), data=array[()])
         new.require_group("vars")
     return renamed
+
+
+def _todays_numbers(paths: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """New name of a layer's group by its path. `conv2d`, `conv2d_2`, `conv2d_4` were `conv2d`, `conv2d_1`, `conv2d_2`.
+
+    Up to 2.13 a layer with weights was counted twice and one without once, so a number that is missing where a layer
+    must begin belongs to a layer without weights.
+    """
+    found: dict[tuple[tuple[str, ...], str], set[int]] = {}
+    for path in paths:
+        for place, part in enumerate(path[1:], start=1):
+            if path[place - 1] == _OLD_GROUP:
+                name, number = _name_and_number(part)
+                found.setdefault((path[:place], name), set()).add(number)
+    renamed = {}
+    for (container, name), used in found.items():
+        if any(number + 1 in used for number in used):
+            continue  # 2.14 counted every layer once
+        old, new = 0, 0
+        while old <= max(used):
+            if old in used:
+                renamed[(*container, f"{name}_{old}" if old else name)] = f"{name}_{new}" if new else name
+            old, new = old + 1 + (old in used), new + 1
+    return renamed
+
+
+def _name_and_number(group: str) -> tuple[str, int]:
+    name, _, number = group.rpartition("_")
+    return (name, int(number)) if name and number.isdigit() else (group, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,29 @@ def test_channels_first_becomes_channels_last(tmp_path: Path, library: str) -> N
     assert model.output_shape == [(None, 2), (None, 196), (None, 4), (None, 4, 7, 7)]
     assert '"channels_first"' not in model.to_json()
     assert sum(type(item).__name__ == "Permute" for item in model.layers) <= 4
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_layers_that_keras_2_13_counted_twice(tmp_path: Path, windows: bool) -> None:
+    """A layer with weights took two numbers, one without took one."""
+    keras = keras_env.keras2()
+    layers = keras.layers
+    wrapped = [layers.TimeDistributed(layers.Dense(3)), layers.TimeDistributed(layers.ReLU())]
+    stack = [keras.Input((4, 3)), *wrapped, layers.TimeDistributed(layers.Dense(2)), layers.Dense(3), layers.Dense(2)]
+    model = keras.Sequential(stack)
+    model.save(str(tmp_path / "new.keras"))
+    numbers = {"time_distributed_2": "time_distributed_3", "dense_1": "dense_2"}
+    weights = io.BytesIO()
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        with h5py.File(io.BytesIO(new.read("model.weights.h5"))) as source, h5py.File(weights, "w") as target:
+            for name, group in source["layers"].items():
+                place = ["_layer_checkpoint_dependencies", numbers.get(name, name)]
+                inner, arrays = ("layer", group["layer/vars"]) if "time" in name else ("", group["vars"])
+                joined = ("\\" if windows else "/").join([*place, inner] if inner else place)
+                for number, array in arrays.items():
+                    target.require_group(f"{joined}/vars")[number] = array[()]
+        old.writestr("config.json", new.read("config.json"))
+        old.writestr("metadata.json", json.dumps({"keras_version": "2.13.1"}))
+        old.writestr("model.weights.h5", weights.getvalue())
+    (batch,) = random_arrays((5, 4, 3))
+    np.testing.assert_allclose(prepared(tmp_path / "old.keras")(batch), model(batch), atol=1e-6)
