@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from intake.dataset_info import DatasetOptions
+from intake.dataset_info import RANDOM_INPUTS, RANDOM_INPUTS_NOTE, DatasetOptions
 from intake.errors import InvalidParams, UserError
 from intake.fit import FitOverrides, Loss, ScaleMode, Task
 from optimizers import TECHNIQUES, technique
@@ -65,8 +65,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", type=Path, required=True, help="Keras model: .h5, .hdf5 or .keras")
-    command.add_argument("--dataset", type=Path, required=True, help=".npz, .csv, .parquet, or .zip of class folders")
-    command.add_argument("--label", metavar="COL", help="column to predict, for tables")
+    command.add_argument(
+        "--dataset", type=Path, help=".npz, .csv, .parquet, or .zip of images; left out: random inputs for the model"
+    )
+    labels = command.add_mutually_exclusive_group()
+    labels.add_argument("--label", metavar="COL", help="column to predict, for tables")
+    labels.add_argument("--no-labels", action="store_true", help="take every column or image as an input")
     command.add_argument("--task", choices=get_args(Task), help="default: read from the model and the labels")
     command.add_argument("--scale", choices=get_args(ScaleMode), help="default: the best of the plausible ones")
     command.add_argument("--project-loss", choices=get_args(Loss), help="default: read from the model and the labels")
@@ -104,10 +108,12 @@ def _inspect(service: Service, given: argparse.Namespace) -> int:
         print(_json(described))
         return 0
     print(f"Model     {model_info.file_name}: {model_info.saved_by}, {model_info.parameters:,} parameters")
-    print(f"          input {model_info.input_shapes[0]}, output {model_info.output_shapes[0]}")
+    print(f"          input {_shapes(model_info.input_shapes)}, output {_shapes(model_info.output_shapes)}")
     print(f"Dataset   {dataset_info.file_name}: {dataset_info.kind}, {dataset_info.split}")
     print(f"Task      {report.fit.task}, loss {report.fit.loss}")
-    for candidate in report.candidates:
+    if report.fit.task == "agreement":
+        print(f"          scale {report.candidates[0].scale}; measured by agreement with the uploaded model")
+    for candidate in report.candidates if report.fit.task != "agreement" else ():
         mark = "→" if candidate.chosen else " "
         print(
             f"  {mark} scale {candidate.scale}, classes {candidate.class_order}: {candidate.metric_name} {candidate.metric:.4f}"
@@ -115,6 +121,10 @@ def _inspect(service: Service, given: argparse.Namespace) -> int:
     for note in (*model_info.notes, *dataset_info.notes, *report.notes):
         print(f"Note      {note}")
     return 0
+
+
+def _shapes(shapes: tuple[tuple[int | None, ...], ...]) -> str:
+    return " and ".join(map(str, shapes))
 
 
 def _json(value: Any) -> str:
@@ -132,18 +142,19 @@ def _finite(value: Any) -> Any:
 
 def _prepared(service: Service, given: argparse.Namespace) -> Prepared:
     for path in (given.model, given.dataset):
-        if not path.is_file():
+        if path is not None and not path.is_file():
             raise UserError(f"There is no file {path}. Check the path.")
-    options = DatasetOptions(label_column=given.label)
+    options = DatasetOptions(label_column=given.label, label_kind="none" if given.no_labels else "auto")
     overrides = FitOverrides(task=given.task, scale=given.scale, loss=given.project_loss)
-    _say("Opening model and dataset …")
+    _say("Opening model and dataset …" if given.dataset else f"Opening the model … {RANDOM_INPUTS_NOTE}")
     return service.prepare(given.model, given.dataset, options, overrides)
 
 
 def _run(service: Service, given: argparse.Namespace) -> int:
     _recipe(given, None)  # mistakes are told before anything is opened
     prepared = _prepared(service, given)
-    project = service.project_of(given.project or f"{given.model.stem} on {given.dataset.stem}", prepared)
+    data_name = given.dataset.stem if given.dataset else RANDOM_INPUTS
+    project = service.project_of(given.project or f"{given.model.stem} on {data_name}", prepared)
     if given.project and project.name != given.project:
         _say(f"These files with this fit are a project already: {project.name}.")
     recipe = _recipe(given, prepared.dataset_info.train_samples)
@@ -161,6 +172,7 @@ def _run(service: Service, given: argparse.Namespace) -> int:
     outcome = {
         "run_id": run.run_id,
         "project_id": project.project_id,
+        "dataset": project.dataset_name,
         "name": run.name,
         "status": run.state,
         "error": run.error,
@@ -237,6 +249,8 @@ def _print_outcome(outcome: dict[str, Any]) -> None:
                 f"  {title:9} {figures['metric_name']} {figures['metric']:.4f}  .tflite {figures['tflite_bytes']:,} B  "
                 f"gzip {figures['gzip_bytes']:,} B  {figures['latency_ms']:.2f} ms"
             )
+    if outcome["dataset"] == RANDOM_INPUTS:
+        print(f"  {RANDOM_INPUTS_NOTE}")
     for fact in outcome["verified"]:
         verdict = {True: "met", False: "MISSED", None: "not checked"}[fact["met"]]
         print(f"  {verdict:11} {fact['layer']}: asked {fact['asked']}, found {fact['measured']}")

@@ -9,15 +9,24 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Task = Literal["classification", "binary_classification", "multilabel_classification", "regression", "reconstruction"]
+Task = Literal[
+    "classification", "binary_classification", "multilabel_classification", "regression", "reconstruction", "agreement"
+]
+"""agreement: to answer like the uploaded model, which needs no labels (`intake.agreement`)."""
 Loss = Literal[
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",
     "binary_crossentropy",
     "mean_squared_error",
     "mean_absolute_error",
+    "distillation",
 ]
-Metric = Literal["accuracy", "mae", "mse"]
+"""distillation: each output is trained towards what the uploaded model answers, with the loss that suits the output."""
+Metric = Literal["accuracy", "mae", "mse", "agreement"]
+SHARES: tuple[Metric, ...] = ("accuracy", "agreement")
+"""Metrics that are shares of 0 to 1, higher being better; the others are errors."""
+OutputKind = Literal["classes", "yes_no", "numbers"]
+"""classes: one unit per class, the largest answers; yes_no: each unit answers by its side of one half; or numbers."""
 ScaleMode = Literal["none", "divide_255", "minus_one_to_one", "standardize", "min_max", "multiply_255"]
 
 
@@ -68,7 +77,25 @@ class Reshape(_Step):
     shape: tuple[int, ...]
 
 
-Step = Annotated[Scale | Resize | Colour | ChannelAxis | Reshape, Field(discriminator="kind")]
+class Columns(_Step):
+    """Keep `count` entries of the last axis, from `first` (0, 1, ...) on: one input's share of a table."""
+
+    kind: Literal["columns"] = "columns"
+    first: int = Field(ge=0)
+    count: int = Field(gt=0)
+
+
+Step = Annotated[Scale | Resize | Colour | ChannelAxis | Reshape | Columns, Field(discriminator="kind")]
+
+
+class InputFit(_Step):
+    """What one of several inputs is fed with."""
+
+    name: str
+    """Of the input."""
+    array: int = 0
+    """Which of `DatasetInfo.sample_arrays`."""
+    preprocessing: tuple[Step, ...] = ()
 
 
 class Fit(BaseModel):
@@ -82,13 +109,28 @@ class Fit(BaseModel):
     """True where the model's output has no softmax/sigmoid yet (classification only)."""
     metric_name: Metric
     preprocessing: tuple[Step, ...] = ()
+    """Of the only input; empty where there are several."""
+    inputs: tuple[InputFit, ...] = ()
+    """One per input of the model where it has several, in their order; else empty (see `feeds`)."""
     class_order: tuple[int, ...] = ()
     """Output unit i of the model stands for dataset class class_order[i]; empty outside classification."""
+    outputs: tuple[OutputKind, ...] = ()
+    """What each output of the model gives; only for agreement."""
 
     @property
     def higher_is_better(self) -> bool:
-        """True for accuracy, False for errors."""
-        return self.metric_name == "accuracy"
+        """True for accuracy and agreement, False for errors."""
+        return self.is_share
+
+    @property
+    def is_share(self) -> bool:
+        """True where the metric is a share of 0 to 1."""
+        return self.metric_name in SHARES
+
+    @property
+    def feeds(self) -> tuple[InputFit, ...]:
+        """What each input is fed with, at least one."""
+        return self.inputs or (InputFit(name="", preprocessing=self.preprocessing),)
 
 
 class FitOverrides(BaseModel):

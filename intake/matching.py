@@ -1,6 +1,7 @@
 """Finding out how a dataset was meant to be fed to a model, by measuring the plausible ways.
 
-Only training samples are used to choose; the test part stays unseen.
+Only training samples are used to choose; the test part stays unseen. For agreement there is nothing to measure the
+plausible ways by: the likeliest is taken, and said so.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from intake.agreement import output_kinds
 from intake.candidate_costs import Costs, costs, guessing_cost, guessing_note, not_clearly_worse
 from intake.class_order import propose_class_order
 from intake.dataset_info import DatasetInfo
 from intake.datasets import Dataset
 from intake.errors import DoesNotFit
-from intake.fit import Fit, FitOverrides, MatchCandidate, MatchReport, ScaleMode, Step
+from intake.feeding import propose_feeds
+from intake.fit import Fit, FitOverrides, InputFit, MatchCandidate, MatchReport, ScaleMode
 from intake.model_info import ModelInfo
 from intake.parts import Array
-from intake.preprocessing import apply_labels, apply_steps
-from intake.scaling import plausible_scales, scale_steps
+from intake.preprocessing import apply_labels, apply_steps, model_inputs
+from intake.scaling import plausible_scales, scale_steps, takes_indices, unmeasured_scale
 from intake.scores import score
 from intake.shape_steps import propose_shape_steps
 from intake.split import stratified_draw
@@ -32,6 +35,7 @@ _FEWEST_SAMPLES = 200
 _MOST_VALUES = 2**24
 """Values of the model input over all the samples: fewer samples where each is large."""
 _PREDICT_BATCH = 128
+_AGREEMENT_SAMPLES = 32
 
 _PIXEL_SCALES: tuple[ScaleMode, ...] = ("divide_255", "minus_one_to_one", "multiply_255")
 
@@ -55,7 +59,7 @@ def build_fit(model_info: ModelInfo, dataset: Dataset, overrides: FitOverrides) 
         DoesNotFit: model, dataset and overrides do not go together; all the problems that were found.
     """
     plain = _plain_fit(model_info, dataset.info, overrides)
-    return _scaled(plain, overrides.scale or "none", dataset)
+    return _scaled(plain, overrides.scale or "none", model_info, dataset)
 
 
 def match(
@@ -78,17 +82,22 @@ def match(
         DoesNotFit: model, dataset and overrides do not go together; all the problems that were found.
     """
     plain = _plain_fit(model_info, dataset.info, overrides)
-    x, y = _draw(dataset, model_info, plain)
-    shaped = apply_steps(plain.preprocessing, x)
+    if plain.task == "agreement":
+        return _agreement(model, model_info, dataset, plain, overrides)
+    arrays, y = _draw(dataset, model_info)
+    shaped = model_inputs(plain, arrays)
     modes = (overrides.scale,) if overrides.scale else plausible_scales(model_info, dataset.info)
     measured: list[_Measured] = []
     for i, mode in enumerate(modes):
         if on_progress:
             on_progress(i / len(modes), f"Measuring with scale: {mode.replace('_', ' ')}")
-        fit = _scaled(plain, mode, dataset)
-        inputs = apply_steps(fit.preprocessing[len(plain.preprocessing) :], shaped)
-        predictions = _predict(model, inputs, model_info)
-        measured += _measure(mode, fit, dataset.info, (inputs, y, predictions), overrides)
+        fit = _scaled(plain, mode, model_info, dataset)
+        inputs = [
+            apply_steps(feed.preprocessing[len(before.preprocessing) :], x)
+            for feed, before, x in zip(fit.feeds, plain.feeds, shaped, strict=True)
+        ]
+        predictions = _predict(model, inputs, model_info)[0]
+        measured += _measure(mode, fit, dataset.info, (inputs[0], y, predictions), overrides)
     # The simplest first: what the dataset says about its classes before any other order.
     measured.sort(key=lambda candidate: candidate.proposed_order)
     guessing = guessing_cost(plain, dataset.info, y)
@@ -100,45 +109,103 @@ def match(
 
 def _plain_fit(model_info: ModelInfo, info: DatasetInfo, overrides: FitOverrides) -> Fit:
     """Return the fit without any scaling. Raises DoesNotFit with all problems."""
-    problems = wiring_problems(model_info)
     task, loss, from_logits, metric = propose_task(model_info, info, overrides)
-    steps: tuple[Step, ...] = overrides.shape_steps or ()
-    if overrides.shape_steps is None and not problems:
+    problems = wiring_problems(model_info, task)
+    feeds: tuple[InputFit, ...] = ()
+    if not problems:
         try:
-            steps = propose_shape_steps(info.sample_shape, model_info.input_shapes[0][1:])
+            feeds = _feeds(model_info, info, overrides)
         except DoesNotFit as error:
             problems += error.problems
     order = overrides.class_order
     if order is None:
         order = tuple(range(len(info.class_names))) if "classification" in task else ()
-    fit = Fit(task=task, loss=loss, from_logits=from_logits, metric_name=metric, preprocessing=steps, class_order=order)
+    fit = Fit(
+        task=task,
+        loss=loss,
+        from_logits=from_logits,
+        metric_name=metric,
+        preprocessing=feeds[0].preprocessing if len(feeds) == 1 else (),
+        inputs=feeds if len(feeds) > 1 else (),
+        class_order=() if task == "agreement" else order,
+        outputs=output_kinds(model_info, from_logits) if task == "agreement" else (),
+    )
     if problems:
         raise DoesNotFit([*problems, *task_problems(model_info, info, fit)])
     check_fit(model_info, info, fit)
     return fit
 
 
-def _scaled(plain: Fit, mode: ScaleMode, dataset: Dataset) -> Fit:
-    steps = scale_steps(mode, dataset.info, dataset.x_train, plain.preprocessing)
-    return plain.model_copy(update={"preprocessing": (*plain.preprocessing, *steps)})
+def _feeds(model_info: ModelInfo, info: DatasetInfo, overrides: FitOverrides) -> tuple[InputFit, ...]:
+    if len(model_info.input_shapes) > 1:
+        if overrides.shape_steps is not None:
+            raise DoesNotFit("Steps cannot be given by hand for a model with several inputs. Leave them to be found.")
+        return propose_feeds(model_info, info)
+    if len(info.sample_arrays) > 1:
+        names = ", ".join(array.name for array in info.sample_arrays)
+        raise DoesNotFit(
+            f"The model has one input, but the dataset has {len(info.sample_arrays)} arrays of samples ({names}). Keep the "
+            "one that the model takes."
+        )
+    steps = overrides.shape_steps
+    if steps is None:
+        steps = propose_shape_steps(info.sample_shape, model_info.input_shapes[0][1:])
+    return (InputFit(name="", preprocessing=steps),)
 
 
-def _draw(dataset: Dataset, model_info: ModelInfo, fit: Fit) -> tuple[Array, Array | None]:
-    values = math.prod(side or 1 for side in model_info.input_shapes[0][1:])
+def _scaled(plain: Fit, mode: ScaleMode, model_info: ModelInfo, dataset: Dataset) -> Fit:
+    """Return the fit with the scale at the end of the preprocessing of each input that is no index."""
+    if not plain.inputs:
+        steps = scale_steps(mode, dataset.info, dataset.x_train, plain.preprocessing)
+        return plain.model_copy(update={"preprocessing": (*plain.preprocessing, *steps)})
+    arrays, infos = dataset.part("train").arrays, dataset.info.sample_arrays
+    scaled: list[InputFit] = []
+    for feed, dtype in zip(plain.inputs, model_info.input_dtypes, strict=True):
+        steps = ()
+        if "float" in dtype and not takes_indices(model_info):
+            steps = scale_steps(mode, infos[feed.array], arrays[feed.array], feed.preprocessing)
+        scaled.append(feed.model_copy(update={"preprocessing": (*feed.preprocessing, *steps)}))
+    return plain.model_copy(update={"inputs": tuple(scaled)})
+
+
+def _draw(dataset: Dataset, model_info: ModelInfo) -> tuple[tuple[Array, ...], Array | None]:
+    values = sum(math.prod(side or 1 for side in shape[1:]) for shape in model_info.input_shapes)
     size = min(MOST_SAMPLES, max(_FEWEST_SAMPLES, _MOST_VALUES // values))
     classes = dataset.y_train if dataset.info.label_kind == "class" else None
     index = stratified_draw(len(dataset.x_train), classes, size, dataset.info.options.seed)
-    return np.asarray(dataset.x_train[index]), None if dataset.y_train is None else np.asarray(dataset.y_train[index])
+    train = dataset.part("train")
+    arrays = tuple(np.asarray(array[index]) for array in train.arrays)
+    return arrays, None if train.y is None else np.asarray(train.y[index])
 
 
-def _predict(model: Any, inputs: Array, model_info: ModelInfo) -> Array:
+def _predict(model: Any, inputs: Sequence[Array], model_info: ModelInfo) -> list[Array]:
     """Predict all samples; a model with a fixed batch size gets full batches, filled up with the last sample."""
-    fixed = model_info.input_shapes[0][0]
-    missing = -len(inputs) % fixed if fixed else 0
-    padded = np.concatenate([inputs, np.repeat(inputs[-1:], missing, axis=0)]) if missing else inputs
+    fixed, count = model_info.input_shapes[0][0], len(inputs[0])
+    missing = -count % fixed if fixed else 0
+    padded = [np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x for x in inputs]
     with np.errstate(all="ignore"):
-        outputs = model.predict(padded, batch_size=fixed or _PREDICT_BATCH, verbose=0)
-    return np.asarray(outputs, np.float32)[: len(inputs)]
+        outputs = model.predict(
+            padded[0] if len(padded) == 1 else padded, batch_size=fixed or _PREDICT_BATCH, verbose=0
+        )
+    several = outputs if isinstance(outputs, list | tuple) else [outputs]
+    return [np.asarray(output, np.float32)[:count] for output in several]
+
+
+def _agreement(model: Any, model_info: ModelInfo, dataset: Dataset, plain: Fit, overrides: FitOverrides) -> MatchReport:
+    """There is nothing to choose by: the original agrees with itself whatever it is fed with."""
+    mode, note = (overrides.scale, "") if overrides.scale else unmeasured_scale(model_info, dataset.info)
+    fit = _scaled(plain, mode, model_info, dataset)
+    arrays = tuple(np.asarray(array[:_AGREEMENT_SAMPLES]) for array in dataset.part("train").arrays)
+    answers = _predict(model, model_inputs(fit, arrays), model_info)
+    notes = [note] if note else []
+    if not all(np.isfinite(answer).all() for answer in answers):
+        notes.append("Some answers of the model are not finite numbers; those never agree. Check the preprocessing.")
+    elif all(len(answer) > 1 and bool((answer == answer[:1]).all()) for answer in answers):
+        notes.append("The model answers every sample alike. Check the preprocessing.")
+    candidate = MatchCandidate(
+        scale=mode, class_order="as in the dataset", metric_name=fit.metric_name, metric=1.0, chosen=True
+    )
+    return MatchReport(fit=fit, candidates=(candidate,), samples=len(arrays[0]), metric=1.0, notes=tuple(notes))
 
 
 def _gives_probabilities(fit: Fit, predictions: Array, overrides: FitOverrides) -> bool:

@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 
 from intake.dataset_info import DatasetInfo
 from intake.errors import DoesNotFit
-from intake.fit import ChannelAxis, Colour, Fit, Reshape, Resize, Scale, ScaleMode, Step
+from intake.fit import ChannelAxis, Colour, Columns, Fit, Reshape, Resize, Scale, ScaleMode, Step
 from intake.parts import Array, chunks
 from intake.shape_steps import propose_shape_steps, shape_after
 
-__all__ = ["apply_labels", "apply_steps", "model_input", "propose_shape_steps", "scale_step", "shape_after"]
+__all__ = [
+    "apply_labels",
+    "apply_steps",
+    "model_input",
+    "model_inputs",
+    "propose_shape_steps",
+    "scale_step",
+    "shape_after",
+]
 
 Floats = NDArray[np.float32]
 _LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)
@@ -27,6 +35,11 @@ _STATISTICS_SAMPLES = 20_000
 def model_input(fit: Fit, x: Array) -> Floats:
     """Return raw samples (n, ...) as the model takes them: float32 (n, *input shape). `x` is not changed."""
     return apply_steps(fit.preprocessing, x)
+
+
+def model_inputs(fit: Fit, arrays: Sequence[Array]) -> tuple[Floats, ...]:
+    """Return what each input of the model takes, float32 (n, *input shape), from all arrays of samples (n, ...)."""
+    return tuple(apply_steps(feed.preprocessing, arrays[feed.array]) for feed in fit.feeds)
 
 
 def apply_steps(steps: Sequence[Step], x: Array) -> Floats:
@@ -57,6 +70,8 @@ def _apply(step: Step, x: Array) -> Array:
             return _moved(step.action, x)
         case Reshape():
             return x.reshape(len(x), *step.shape)
+        case Columns():
+            return x[..., step.first : step.first + step.count]
 
 
 def _scaled(step: Scale, x: Array) -> Array:
@@ -120,20 +135,20 @@ def scale_step(mode: ScaleMode, x_train: Array, shape_steps: Sequence[Step] = ()
     if mode not in ("standardize", "min_max"):
         return Scale(mode=mode)
     step = -(-len(x_train) // _STATISTICS_SAMPLES)
-    running = _Running()
+    running = RunningStatistics()
     for _, rows in chunks(x_train[::step]):
         prepared = apply_steps(shape_steps, rows)
         running.add(prepared.reshape(-1, prepared.shape[-1]).astype(np.float64))
     if mode == "min_max":
         mean, std = running.low, running.high - running.low
     else:
-        mean, std = running.mean, np.sqrt(running.squares / running.count)
+        mean, std = running.mean, running.deviation
     # A constant entry has nothing to scale by; rounding leaves a tiny deviation where there is none.
     std = np.where(std <= 1e-7 * np.maximum(1.0, np.abs(mean)), 1.0, std)
     return Scale(mode=mode, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
 
-class _Running:
+class RunningStatistics:
     """Mean, squared deviations, minimum and maximum per column, added up chunk by chunk (Chan's merge)."""
 
     def __init__(self) -> None:
@@ -141,7 +156,13 @@ class _Running:
         self.mean, self.squares = np.zeros(1), np.zeros(1)
         self.low, self.high = np.asarray([np.inf]), np.asarray([-np.inf])
 
+    @property
+    def deviation(self) -> NDArray[np.float64]:
+        """Standard deviation per column."""
+        return np.asarray(np.sqrt(self.squares / self.count))
+
     def add(self, rows: NDArray[np.float64]) -> None:
+        """Take note of some rows (n, columns), n >= 1."""
         mean, count = rows.mean(axis=0), self.count + len(rows)
         delta = mean - self.mean
         self.squares = self.squares + ((rows - mean) ** 2).sum(axis=0) + delta**2 * self.count * len(rows) / count
@@ -167,7 +188,7 @@ def apply_labels(fit: Fit, info: DatasetInfo, y: Array | None, x_preprocessed: F
     if fit.task == "reconstruction":
         return x_preprocessed
     if y is None:
-        raise DoesNotFit(f"The task {fit.task} needs labels, but the dataset has none. Choose reconstruction.")
+        raise DoesNotFit(f"The task {fit.task} needs labels, but the dataset has none. Choose agreement.")
     match fit.task:
         case "classification":
             units = _unit_of_class(fit, len(info.class_names))[y]

@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy or error, and how far chance could have moved it."""
+"""How good predictions are: accuracy, error or agreement, and how far chance could have moved it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,14 @@ def score(fit: Fit, predictions: Array, targets: Array) -> float:
 
 
 def confidence_interval(fit: Fit, predictions: Array, targets: Array) -> tuple[float, float]:
-    """Return the 95 % interval of `score`: Wilson for accuracy, mean -+ 1.96 standard errors (not below 0) for errors."""
-    each = sample_scores(fit, predictions, targets)
+    """Return the 95 % interval of `score`: Wilson for shares, mean -+ 1.96 standard errors (not below 0) for errors."""
+    return interval_of(fit, sample_scores(fit, predictions, targets))
+
+
+def interval_of(fit: Fit, each: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of the metric of each sample (n,), n >= 1."""
     mean, count = float(each.mean()), len(each)
-    if fit.metric_name == "accuracy":
+    if fit.is_share:
         return _wilson(mean, count)
     spread = _Z * float(each.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
     return max(0.0, mean - spread), mean + spread

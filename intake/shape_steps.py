@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from intake.errors import DoesNotFit
-from intake.fit import ChannelAxis, Colour, Reshape, Resize, Scale, Step
+from intake.fit import ChannelAxis, Colour, Columns, Reshape, Resize, Scale, Step
 
 Shape = tuple[int, ...]
 OpenShape = tuple[int | None, ...]
@@ -61,6 +61,8 @@ def _after(step: Step, shape: Shape) -> Shape | None:
         case Reshape(shape=wanted):
             fits = all(side > 0 for side in wanted) and math.prod(wanted) == math.prod(shape)
             return wanted if fits else None
+        case Columns(first=first, count=count):
+            return (*shape[:-1], count) if shape and first + count <= shape[-1] else None
 
 
 def _words(step: Step) -> str:
@@ -73,6 +75,8 @@ def _words(step: Step) -> str:
             return f"channel axis {action}"
         case Reshape(shape=shape):
             return f"reshape to {shape}"
+        case Columns(first=first, count=count):
+            return f"columns {first} to {first + count - 1}"
         case _:
             return step.kind
 

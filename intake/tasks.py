@@ -9,10 +9,18 @@ from intake.dataset_info import DatasetInfo
 from intake.errors import DoesNotFit
 from intake.fit import Fit, FitOverrides, Loss, Metric, Task
 from intake.model_info import ModelInfo
-from intake.scores import confidence_interval, score
+from intake.scores import confidence_interval, interval_of, sample_scores, score
 from intake.shape_steps import matches, shape_after
 
-__all__ = ["check_fit", "confidence_interval", "impossible_losses", "propose_task", "score"]
+__all__ = [
+    "check_fit",
+    "confidence_interval",
+    "impossible_losses",
+    "interval_of",
+    "propose_task",
+    "sample_scores",
+    "score",
+]
 
 LOSSES: dict[Task, tuple[Loss, ...]] = {
     "classification": ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"),
@@ -20,6 +28,7 @@ LOSSES: dict[Task, tuple[Loss, ...]] = {
     "multilabel_classification": ("binary_crossentropy",),
     "regression": ("mean_squared_error", "mean_absolute_error"),
     "reconstruction": ("mean_squared_error", "mean_absolute_error", "binary_crossentropy"),
+    "agreement": ("distillation", "mean_squared_error", "mean_absolute_error"),
 }
 """Losses that make sense for a task, the one taken by default first."""
 _METRICS: dict[Task, Metric] = {
@@ -28,6 +37,7 @@ _METRICS: dict[Task, Metric] = {
     "multilabel_classification": "accuracy",
     "regression": "mae",
     "reconstruction": "mse",
+    "agreement": "agreement",
 }
 _REASONS: dict[Loss, str] = {
     "sparse_categorical_crossentropy": "It compares one output per class with one class per sample.",
@@ -35,6 +45,7 @@ _REASONS: dict[Loss, str] = {
     "binary_crossentropy": "It compares outputs with answers of yes or no.",
     "mean_squared_error": "It compares numbers, not classes.",
     "mean_absolute_error": "It compares numbers, not classes.",
+    "distillation": "It compares with the answers of the uploaded model, not with labels.",
 }
 _SAVED_NAMES: dict[str, Loss] = {
     "mse": "mean_squared_error",
@@ -52,7 +63,11 @@ _PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid"}
 def impossible_losses(task: Task) -> dict[Loss, str]:
     """Return the losses that do not go with a task, each with the reason in a sentence."""
     what = task.replace("_", " ")
-    return {loss: f"{reason} The task is {what}." for loss, reason in _REASONS.items() if loss not in LOSSES[task]}
+    return {
+        loss: f"{reason} The task is {what}."
+        for loss, reason in _REASONS.items()
+        if loss not in LOSSES[task] and loss != "distillation"  # no choice of a fine-tuning: it comes with the task
+    }
 
 
 def propose_task(
@@ -76,9 +91,11 @@ def _saved_loss(model: ModelInfo) -> Loss | None:
 
 def _task(model: ModelInfo, dataset: DatasetInfo) -> Task:
     output = model.output_shapes[0][1:]
-    rebuilds = bool(model.input_shapes) and output == model.input_shapes[0][1:]
+    rebuilds = len(model.input_shapes) == 1 and output == model.input_shapes[0][1:]
+    if dataset.kind == "random" or len(model.output_shapes) > 1:
+        return "agreement"
     if dataset.label_kind == "none":
-        return "reconstruction"
+        return "reconstruction" if rebuilds and model.output_activation != "softmax" else "agreement"
     if rebuilds and (len(output) > 1 or output[0] not in (1, len(dataset.class_names), *dataset.label_shape)):
         return "reconstruction"
     if dataset.label_kind == "multilabel":
@@ -97,7 +114,9 @@ def _task(model: ModelInfo, dataset: DatasetInfo) -> Task:
 def _from_logits(model: ModelInfo, task: Task) -> bool:
     if task == "regression" or model.output_activation in _PROBABILITIES:
         return False
-    if task == "reconstruction":
+    if task == "agreement" and len(model.output_shapes) > 1:
+        return False
+    if task in ("reconstruction", "agreement"):
         return bool(model.saved_loss_from_logits)
     return True if model.saved_loss_from_logits is None else model.saved_loss_from_logits
 
@@ -115,7 +134,7 @@ def check_fit(model_info: ModelInfo, dataset_info: DatasetInfo, fit: Fit) -> Non
     Raises:
         DoesNotFit: with all the problems that were found.
     """
-    problems = wiring_problems(model_info) or list(_input_problems(model_info, dataset_info, fit))
+    problems = wiring_problems(model_info, fit.task) or list(_input_problems(model_info, dataset_info, fit))
     problems += task_problems(model_info, dataset_info, fit)
     if problems:
         raise DoesNotFit(problems)
@@ -124,36 +143,48 @@ def check_fit(model_info: ModelInfo, dataset_info: DatasetInfo, fit: Fit) -> Non
 def task_problems(model_info: ModelInfo, dataset_info: DatasetInfo, fit: Fit) -> list[str]:
     """Return what keeps labels, task, loss and output layer from going together, in sentences."""
     one_output = len(model_info.output_shapes) == 1
-    output = _output_problems(model_info, dataset_info, fit) if one_output else ()
+    output = _output_problems(model_info, dataset_info, fit) if one_output and fit.task != "agreement" else ()
     return [*output, *_fit_problems(dataset_info, fit)]
 
 
-def wiring_problems(model_info: ModelInfo) -> list[str]:
-    """Return a sentence each for several inputs and several outputs."""
-    return list(_wiring_problems(model_info))
+def wiring_problems(model_info: ModelInfo, task: Task) -> list[str]:
+    """Return what the task cannot do with the number of inputs and outputs, in sentences."""
+    return list(_wiring_problems(model_info, task))
 
 
-def _wiring_problems(model: ModelInfo) -> Iterator[str]:
-    for what, count in (("input", len(model.input_shapes)), ("output", len(model.output_shapes))):
-        if count != 1:
-            yield (
-                f"The model must have one {what}, but {model.file_name} has {count}. Models with several {what}s cannot "
-                f"be fitted to a dataset here; upload one with a single {what}."
-            )
+def _wiring_problems(model: ModelInfo, task: Task) -> Iterator[str]:
+    if len(model.output_shapes) > 1 and task != "agreement":
+        yield (
+            f"{_words(task).capitalize()} needs a model with one output, but {model.file_name} has "
+            f"{len(model.output_shapes)}. Choose agreement, which compares each output with the uploaded model's."
+        )
+    if len(model.input_shapes) > 1 and task == "reconstruction":
+        yield (
+            f"Reconstruction needs a model with one input, but {model.file_name} has {len(model.input_shapes)}. Choose "
+            "another task."
+        )
 
 
 def _input_problems(model: ModelInfo, dataset: DatasetInfo, fit: Fit) -> Iterator[str]:
-    try:
-        found = shape_after(fit.preprocessing, dataset.sample_shape)
-    except DoesNotFit as error:
-        yield from error.problems
-        return
-    wanted = model.input_shapes[0][1:]
-    if not matches(found, wanted):
+    arrays = dataset.sample_arrays
+    if len(fit.feeds) != len(model.input_shapes) or any(feed.array >= len(arrays) for feed in fit.feeds):
         yield (
-            f"The model takes samples of shape {wanted}, but after preprocessing those of the dataset have the shape "
-            f"{found}. Change the preprocessing, or choose another dataset."
+            f"The model has {len(model.input_shapes)} inputs, but the fit feeds {len(fit.feeds)} of them. Match model and "
+            "dataset again."
         )
+        return
+    for feed, shape in zip(fit.feeds, model.input_shapes, strict=True):
+        try:
+            found = shape_after(feed.preprocessing, arrays[feed.array].sample_shape)
+        except DoesNotFit as error:
+            yield from error.problems
+            continue
+        if not matches(found, shape[1:]):
+            who = f"Input '{feed.name}' of the model" if feed.name else "The model"
+            yield (
+                f"{who} takes samples of shape {shape[1:]}, but after preprocessing those of the dataset have the shape "
+                f"{found}. Change the preprocessing, or choose another dataset."
+            )
 
 
 def _output_problems(model: ModelInfo, dataset: DatasetInfo, fit: Fit) -> Iterator[str]:
@@ -169,7 +200,8 @@ def _output_problems(model: ModelInfo, dataset: DatasetInfo, fit: Fit) -> Iterat
     if len(output) != 1:
         yield (
             f"The model must give one row of numbers per sample for {_words(fit.task)}, but its output has the shape "
-            f"{output}. Choose reconstruction, or upload a model with a flat output."
+            f"{output}. Choose agreement, which compares it with the uploaded model's, or upload a model with a flat "
+            "output."
         )
         return
     units = output[0]
@@ -207,7 +239,7 @@ def _fit_problems(dataset: DatasetInfo, fit: Fit) -> Iterator[str]:
             f"The loss {fit.loss} does not go with {_words(fit.task)}. {_REASONS[fit.loss]} "
             f"Choose {' or '.join(LOSSES[fit.task])}."
         )
-    if fit.metric_name not in (("accuracy",) if "classification" in fit.task else ("mae", "mse")):
+    if fit.metric_name not in _metrics_of(fit.task):
         yield f"The metric {fit.metric_name} does not go with {_words(fit.task)}. Choose {_METRICS[fit.task]}."
     yield from _label_problems(dataset, fit.task)
     classes = len(dataset.class_names)
@@ -218,13 +250,26 @@ def _fit_problems(dataset: DatasetInfo, fit: Fit) -> Iterator[str]:
         )
 
 
+def _metrics_of(task: Task) -> tuple[Metric, ...]:
+    if task == "agreement":
+        return ("agreement",)
+    return ("accuracy",) if "classification" in task else ("mae", "mse")
+
+
 def _label_problems(dataset: DatasetInfo, task: Task) -> Iterator[str]:
     kind, classes = dataset.label_kind, len(dataset.class_names)
     remedy = "Choose another task, or set how the labels of the dataset are read."
-    if task == "reconstruction":
+    if task == "agreement":
         return
-    if kind == "none":
-        yield f"{_words(task).capitalize()} needs labels, but the dataset has none. Choose reconstruction or add labels."
+    if dataset.kind == "random":
+        yield f"{_words(task).capitalize()} needs a dataset, but the inputs are random. Choose agreement or add a dataset."
+    elif task == "reconstruction":
+        return
+    elif kind == "none":
+        yield (
+            f"{_words(task).capitalize()} needs labels, but the dataset has none. Choose agreement or reconstruction, or "
+            "add labels."
+        )
     elif task in ("classification", "binary_classification") and kind != "class":
         found = "several answers per sample" if kind == "multilabel" else "numbers to predict"
         yield f"{_words(task).capitalize()} needs one class per sample, but the labels are {found}. {remedy}"

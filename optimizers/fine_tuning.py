@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from intake.errors import UserError
-from intake.fit import Fit
+from intake.fit import Fit, OutputKind
 from intake.keras_env import keras2, tensorflow
 from optimizers.declaration import Params, parameter
 
@@ -88,7 +88,7 @@ def compile_for(model: Any, fit: Fit, settings: FineTuning, total_steps: int) ->
         rate = optimizers.schedules.CosineDecay(settings.learning_rate, total_steps)
     kinds = {"adam": optimizers.Adam, "sgd": optimizers.SGD, "rmsprop": optimizers.RMSprop}
     model.compile(
-        optimizer=kinds[settings.optimizer](rate), loss=_loss(fit, settings), metrics=[_metric(fit, settings)]
+        optimizer=kinds[settings.optimizer](rate), loss=_losses(fit, settings), metrics=_metrics(fit, settings)
     )
 
 
@@ -97,16 +97,49 @@ def loss_name(fit: Fit, settings: FineTuning) -> str:
     return fit.loss if settings.loss == "auto" else settings.loss
 
 
-def _loss(fit: Fit, settings: FineTuning) -> Any:
-    losses = keras2().losses
+def _losses(fit: Fit, settings: FineTuning) -> Any:
+    """One loss, or for agreement one per output."""
     name = loss_name(fit, settings)
+    if fit.task != "agreement":
+        return _loss(name, fit.from_logits)
+    by_kind = {
+        "classes": "categorical_crossentropy", "yes_no": "binary_crossentropy", "numbers": "mean_squared_error",
+    }  # fmt: skip
+    return [_loss(by_kind[kind] if name == "distillation" else name, fit.from_logits) for kind in fit.outputs]
+
+
+def _loss(name: str, from_logits: bool) -> Any:
+    losses = keras2().losses
     if name == "sparse_categorical_crossentropy":
-        return losses.SparseCategoricalCrossentropy(from_logits=fit.from_logits)
+        return losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     if name == "categorical_crossentropy":
-        return losses.CategoricalCrossentropy(from_logits=fit.from_logits)
+        return losses.CategoricalCrossentropy(from_logits=from_logits)
     if name == "binary_crossentropy":
-        return losses.BinaryCrossentropy(from_logits=fit.from_logits)
+        return losses.BinaryCrossentropy(from_logits=from_logits)
     return losses.get(name)
+
+
+def _metrics(fit: Fit, settings: FineTuning) -> Any:
+    """The metric, or for agreement one per output."""
+    if fit.task != "agreement":
+        return [_metric(fit, settings)]
+    each = [_metric_of_output(kind, fit, loss_name(fit, settings)) for kind in fit.outputs]
+    return each if len(each) == 1 else [[metric] for metric in each]
+
+
+def _metric_of_output(kind: OutputKind, fit: Fit, loss: str) -> Any:
+    metrics = keras2().metrics
+    if kind == "classes":
+        return metrics.CategoricalAccuracy(name="agreement")
+    if kind == "numbers":  # what a number may be off is known only of a whole part
+        return metrics.MeanAbsoluteError(name="mae")
+    half = 0.0 if fit.from_logits else 0.5
+    half_of_target = 0.5 if loss == "distillation" else half  # distillation makes probabilities of logits
+
+    def same_side(targets: Any, answers: Any) -> Any:
+        return tensorflow().cast((targets > half_of_target) == (answers > half), "float32")
+
+    return metrics.MeanMetricWrapper(same_side, name="agreement")
 
 
 def _metric(fit: Fit, settings: FineTuning) -> Any:

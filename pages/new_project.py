@@ -21,4 +21,4 @@ with st.container(border=True, key="new:step_fit"):
         if report:
             create_step(model, dataset, report)
     else:
-        st.caption("Found out automatically as soon as both files are there.")
+        st.caption("Found out automatically as soon as model and data are there.")

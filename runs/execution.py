@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from intake.datasets import Dataset, load_parsed
+from intake.agreement import Tolerances, agreement_scores
+from intake.dataset_info import RANDOM_INPUTS_NOTE
+from intake.datasets import Dataset
 from intake.fit import Fit
 from intake.models import load_prepared, save_as_uploaded
-from intake.preprocessing import apply_labels, model_input
+from intake.preprocessing import apply_labels, model_inputs
 from intake.representative import representative_samples, training_batches
-from intake.tasks import confidence_interval, score
+from intake.tasks import interval_of, sample_scores
+from intake.teacher import Teacher
 from measure.export import Conversion, convert, write_file
 from measure.facts import Fact
 from measure.layers import tensor_rows
@@ -25,7 +30,7 @@ from measure.sizes import measure_sizes
 from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Optimized, apply_recipe
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
-from runs.paths import log_path, parsed_folder, prepared_folder, scratch_folder, upload_path
+from runs.paths import log_path, prepared_folder, scratch_folder, upload_path
 from runs.progress import MEASURING_ENDS, MEASURING_STARTS, TRAINING_ENDS, ProgressReporter
 from runs.records import Project, Result, RunRecord
 from runs.report import RunReport
@@ -41,25 +46,58 @@ LIBRARIES = ("tensorflow", "tf-keras", "keras", "tensorflow-model-optimization",
 
 
 class ProjectData:
-    """A project's dataset, fitted to its model: what `optimizers.apply.TrainingData` asks for."""
+    """A project's dataset, fitted to its model: what `optimizers.apply.TrainingData` asks for.
 
-    def __init__(self, dataset: Dataset, fit: Fit) -> None:
-        self.dataset, self.fit = dataset, fit
+    Args:
+        dataset: its samples.
+        fit: how they go to the model.
+        teacher: the uploaded model, for agreement.
+    """
+
+    def __init__(self, dataset: Dataset, fit: Fit, teacher: Teacher) -> None:
+        self.dataset, self.fit, self._teacher = dataset, fit, teacher
         self.train_samples = dataset.info.train_samples
+        self._tolerated: Tolerances | None = None
 
     def batches(self, settings: FineTuning) -> Any:
         """Preprocessed, shuffled training batches."""
-        return training_batches(self.dataset, self._fit_for(settings), settings.batch_size, settings.seed, "train")
+        return self._batches(settings, "train")
 
     def validation(self, settings: FineTuning) -> Any:
         """Preprocessed validation batches, or None where there is no validation part."""
         if not self.dataset.info.validation_samples:
             return None
-        return training_batches(self.dataset, self._fit_for(settings), settings.batch_size, settings.seed, "validation")
+        return self._batches(settings, "validation")
 
-    def representative(self, count: int, seed: int) -> np.ndarray:
-        """float32 (count or fewer, *input_shape), from the training part."""
+    def _batches(self, settings: FineTuning, part: Literal["train", "validation"]) -> Any:
+        fit = self._fit_for(settings)
+        return training_batches(self.dataset, fit, settings.batch_size, settings.seed, part, self._teacher)
+
+    def representative(self, count: int, seed: int) -> tuple[np.ndarray, ...]:
+        """For each input float32 (count or fewer, *input_shape), from the training part."""
         return representative_samples(self.dataset, self.fit, count, seed)
+
+    def test_inputs(self, chunk_bytes: int) -> Iterator[tuple[slice, tuple[np.ndarray, ...]]]:
+        """Yield (rows, preprocessed inputs) of the test part, about `chunk_bytes` of inputs at a time."""
+        sample_bytes = sum(array.nbytes for array in self.representative(1, 0))
+        chunk, count = max(1, chunk_bytes // sample_bytes), self.dataset.info.test_samples
+        for start in range(0, count, chunk):
+            rows = slice(start, min(start + chunk, count))
+            yield rows, model_inputs(self.fit, [array[rows] for array in self.dataset.part("test").arrays])
+
+    def test_judge(
+        self, rows: slice, inputs: Sequence[np.ndarray]
+    ) -> Callable[[Sequence[np.ndarray]], NDArray[np.float64]]:
+        """Return what turns the answers to some test samples into the metric of each, float64 (n,)."""
+        fit, info, labels = self.fit, self.dataset.info, self.dataset.y_test
+        if fit.task == "agreement":
+            originals = self._teacher.answers("test", rows, inputs)
+            if self._tolerated is None:
+                self._tolerated = self._teacher.tolerances("test")
+            tolerated = self._tolerated
+            return lambda answers: agreement_scores(fit, answers, originals, tolerated)
+        truth = apply_labels(fit, info, None if labels is None else labels[rows], inputs[0])
+        return lambda answers: sample_scores(fit, answers[0], truth)
 
     def _fit_for(self, settings: FineTuning) -> Fit:
         """Labels are encoded for the loss in force."""
@@ -83,18 +121,24 @@ class Execution:
         """Load, optimize, export, measure, store."""
         log.info("Run %s: %s", self._record.run_id, self._record.recipe.title)
         self._progress.phase("Loading model and data", 0.0)
-        data = self._load_data()
+        folder = scratch_folder(self._settings, self._record.run_id)
+        shutil.rmtree(folder, ignore_errors=True)  # a first attempt that crashed leaves its files
+        ensure_prepared(self._settings, self._project.model)
         model = load_prepared(prepared_folder(self._settings, self._project.model.upload_id))
+        data = self._load_data(model, folder / "teacher")
+        self._note_random_inputs()
         optimized, training_s = self._optimize(model, data)
         self._note_few_steps()
         self._progress.phase("Converting to .tflite", TRAINING_ENDS)
         tflite = self._convert(optimized.to_convert, optimized.conversion, data)
         self._progress.phase(MEASURING, MEASURING_STARTS)
-        folder = scratch_folder(self._settings, self._record.run_id)
-        shutil.rmtree(folder, ignore_errors=True)  # a first attempt that crashed while it measured leaves its files
-        folder.mkdir()
-        self._measure(optimized, tflite, data, folder, training_s)
+        (folder / "files").mkdir(parents=True)
+        self._measure(optimized, tflite, data, folder / "files", training_s)
         shutil.rmtree(folder)
+
+    def _note_random_inputs(self) -> None:
+        if self._project.dataset is None and RANDOM_INPUTS_NOTE not in self._record.notes:
+            self._store.add_note(self._record.run_id, RANDOM_INPUTS_NOTE)
 
     def _note_few_steps(self) -> None:
         steps = self._progress.total_steps
@@ -105,11 +149,10 @@ class Execution:
                 "takes. More epochs or a smaller batch size give it more.",
             )
 
-    def _load_data(self) -> ProjectData:
-        ensure_prepared(self._settings, self._project.model)
-        ensure_parsed(self._settings, self._project.dataset, self._project.options)
-        parsed = parsed_folder(self._settings, self._project.dataset.upload_id, self._project.options)
-        return ProjectData(load_parsed(parsed), self._project.fit)
+    def _load_data(self, model: Any, teacher_folder: Path) -> ProjectData:
+        project = self._project
+        dataset = ensure_parsed(self._settings, project.model, project.dataset, project.options)
+        return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder))
 
     def _optimize(self, model: Any, data: ProjectData) -> tuple[Optimized, float]:
         before = time.monotonic()
@@ -141,32 +184,29 @@ class Execution:
             training_s=training_s,
             duration_s=time.monotonic() - self._started,
         )
-        self._store_outcome(result, facts, tensors, folder)
+        self._store_outcome(result, facts, tensors, data, folder)
 
     def _quality(self, model: Any, tflite: bytes, data: ProjectData) -> dict[str, Any]:
-        fit, dataset = data.fit, data.dataset
-        targets, of_keras, of_tflite = [], [], []
-        chunk = max(1, EVALUATION_BYTES // data.representative(1, 0).nbytes)
-        for start in range(0, dataset.info.test_samples, chunk):
-            part = slice(start, start + chunk)
-            inputs = model_input(fit, dataset.x_test[part])
-            labels = None if dataset.y_test is None else dataset.y_test[part]
-            targets.append(apply_labels(fit, dataset.info, labels, inputs))
-            of_keras.append(np.asarray(model.predict(inputs, batch_size=256, verbose=0), np.float32))
-            of_tflite.append(predict(tflite, inputs))
-            done = min(1.0, part.stop / dataset.info.test_samples)
+        of_keras, of_tflite = [], []
+        for rows, inputs in data.test_inputs(EVALUATION_BYTES):
+            judge = data.test_judge(rows, inputs)
+            of_keras.append(judge(_answers(model, inputs)))
+            of_tflite.append(judge(predict(tflite, inputs)))
+            done = rows.stop / data.dataset.info.test_samples
             self._progress.phase(MEASURING, MEASURING_STARTS + (MEASURING_ENDS - MEASURING_STARTS) * done)
-        truth, answers = np.concatenate(targets), np.concatenate(of_tflite)
-        low, high = confidence_interval(fit, answers, truth)
+        each = np.concatenate(of_tflite)
+        low, high = interval_of(data.fit, each)
         return {
-            "metric_name": fit.metric_name,
-            "metric": score(fit, answers, truth),
+            "metric_name": data.fit.metric_name,
+            "metric": float(each.mean()),
             "metric_low": low,
             "metric_high": high,
-            "keras_metric": score(fit, np.concatenate(of_keras), truth),
+            "keras_metric": float(np.concatenate(of_keras).mean()),
         }
 
-    def _store_outcome(self, result: Result, facts: list[Fact], tensors: list[WeightTensor], folder: Path) -> None:
+    def _store_outcome(
+        self, result: Result, facts: list[Fact], tensors: list[WeightTensor], data: ProjectData, folder: Path
+    ) -> None:
         log.info(
             "%s %.4f (Keras %.4f), %d bytes, %d in gzip",
             result.metric_name, result.metric, result.keras_metric, result.tflite_bytes, result.gzip_bytes,
@@ -182,14 +222,14 @@ class Execution:
             )
         if self._record.recipe.steps:
             (folder / "recipe.yaml").write_text(self._record.recipe.to_yaml())
-        (folder / "report.json").write_text(self._report(facts, tensors).model_dump_json(indent=1))
+        (folder / "report.json").write_text(self._report(facts, tensors, data).model_dump_json(indent=1))
         (folder / "project.json").write_text(self._project.model_dump_json(indent=1))
         shutil.copyfile(log_path(self._settings, self._record.run_id), folder / "log.txt")
         self._store.log_artifacts(self._record.run_id, folder)
         checked = [fact.met for fact in facts if fact.met is not None]
         self._store.log_result(self._record.run_id, result, sum(checked), len(checked))
 
-    def _report(self, facts: list[Fact], tensors: list[WeightTensor]) -> RunReport:
+    def _report(self, facts: list[Fact], tensors: list[WeightTensor], data: ProjectData) -> RunReport:
         import os
 
         return RunReport(
@@ -197,6 +237,14 @@ class Execution:
             tensors=tuple(tensor_rows(tensors)),
             versions={name: version(name) for name in LIBRARIES},
             model_sha256=self._project.model.sha256,
-            dataset_sha256=self._project.dataset.sha256,
+            dataset_sha256=data.dataset.info.sha256,
+            random_inputs=self._project.dataset is None,
             one_dnn=os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
         )
+
+
+def _answers(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a tf_keras model answers, for each output float32 (n, *output_shape)."""
+    answers = model.predict(inputs[0] if len(inputs) == 1 else list(inputs), batch_size=256, verbose=0)
+    several = answers if isinstance(answers, list | tuple) else [answers]
+    return [np.asarray(answer, np.float32) for answer in several]

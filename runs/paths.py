@@ -22,8 +22,15 @@ def prepared_folder(settings: Settings, upload_id: str) -> Path:
 
 def parsed_folder(settings: Settings, upload_id: str, options: DatasetOptions) -> Path:
     """The arrays of a dataset, read with these options."""
-    digest = hashlib.sha256(options.model_dump_json().encode()).hexdigest()[:12]
+    # An option that came later counts only where it is set, or everything that was parsed before would be lost.
+    later = set() if options.input_names else {"input_names"}
+    digest = hashlib.sha256(options.model_dump_json(exclude=later).encode()).hexdigest()[:12]
     return settings.folder("parsed") / f"{upload_id}-{digest}"
+
+
+def samples_folder(settings: Settings, model_id: str, dataset_id: str | None, options: DatasetOptions) -> Path:
+    """The arrays that a model is fed with: of a dataset, or random ones made from the model where there is none."""
+    return parsed_folder(settings, dataset_id or f"random-{model_id}", options)
 
 
 def scratch_folder(settings: Settings, run_id: str) -> Path:

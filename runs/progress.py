@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -41,7 +42,7 @@ class ProgressReporter:
         if now - self._last_write < INTERVAL_S and step < total_steps:
             return
         self._last_write = now
-        self._store.log_curves(self._run_id, step, {f"train/{name}": value for name, value in values().items()})
+        self._store.log_curves(self._run_id, step, {f"train/{_plain(name)}": value for name, value in values().items()})
         self._store.set_progress(self._run_id, self._training_progress(step, total_steps, now))
 
     def _training_progress(self, step: int, total_steps: int, now: float) -> Progress:
@@ -58,6 +59,11 @@ class ProgressReporter:
     def on_epoch(self, epoch: int, step: int, values: dict[str, float]) -> None:
         """Note the figures of a whole epoch; validation figures become curves of their own."""
         log.info("Epoch %d: %s", epoch, ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
-        points = {f"validation/{name[4:]}": value for name, value in values.items() if name.startswith("val_")}
+        points = {f"validation/{_plain(name[4:])}": value for name, value in values.items() if name.startswith("val_")}
         if points:
             self._store.log_curves(self._run_id, step, points)
+
+
+def _plain(name: str) -> str:
+    """Curves of several outputs carry the names of layers, in which people write what MLflow does not take."""
+    return re.sub(r"[^A-Za-z0-9_.\- ]", "_", name)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from intake.dataset_info import DatasetOptions
+from intake.dataset_info import RANDOM_INPUTS, DatasetOptions
 from intake.fit import Fit, Metric
 from measure.sizes import Sizes
 from optimizers.recipe import Recipe
@@ -31,16 +31,27 @@ class Upload(_Record):
 
 
 class Project(_Record):
-    """One model, one dataset and how they fit together."""
+    """One model, one dataset (or none) and how they fit together."""
 
     project_id: str
     """Id of the MLflow experiment."""
     name: str
     model: Upload
-    dataset: Upload
+    dataset: Upload | None = None
+    """None where the inputs are random, made from the model."""
     options: DatasetOptions
     fit: Fit
     created_at: datetime
+
+    @property
+    def dataset_id(self) -> str | None:
+        """Upload id of the dataset."""
+        return self.dataset.upload_id if self.dataset else None
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the dataset's file, or "random inputs"."""
+        return self.dataset.file_name if self.dataset else RANDOM_INPUTS
 
 
 class Progress(_Record):

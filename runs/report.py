@@ -19,5 +19,8 @@ class RunReport(BaseModel):
     """Library -> version that was at work."""
     model_sha256: str
     dataset_sha256: str
+    """Of the dataset's file, or of what random inputs were made from."""
+    random_inputs: bool = False
+    """True where there was no dataset: the metric says nothing about real data."""
     one_dnn: bool
     """False where the run was repeated with oneDNN off after a crash of TensorFlow."""

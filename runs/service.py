@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic import ValidationError
+
 from intake.dataset_info import DatasetInfo, DatasetOptions
 from intake.errors import InvalidParams, UserError
 from intake.fit import Fit, FitOverrides, MatchReport
@@ -21,7 +23,7 @@ from optimizers.recipe import Recipe
 from optimizers.technique import Technique
 from runs.executor import LocalExecutor, mark
 from runs.jobs import Job
-from runs.paths import parsed_folder, prepared_folder
+from runs.paths import parsed_folder, prepared_folder, samples_folder
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
 from runs.report import RunReport
 from runs.settings import Settings
@@ -37,10 +39,11 @@ EXAMPLE_NAME = "Example: handwritten digits"
 
 @dataclass(frozen=True)
 class Prepared:
-    """Two stored files that were opened, read and matched."""
+    """Two stored files (or a model alone) that were opened, read and matched."""
 
     model_id: str
-    dataset_id: str
+    dataset_id: str | None
+    """None where the inputs are random."""
     options: DatasetOptions
     model_info: ModelInfo
     dataset_info: DatasetInfo
@@ -92,23 +95,45 @@ class Service:
     def inspect_dataset(self, upload_id: str, options: DatasetOptions | None = None) -> Job:
         """Read a dataset in the worker. The job's result is a DatasetInfo; the same call returns the same job."""
         upload, options = self.upload(upload_id), options or DatasetOptions()
-        request = {"kind": "inspect_dataset", "upload": upload.model_dump(mode="json"), "options": options.model_dump()}
+        request = {
+            "kind": "inspect_dataset",
+            "model": None,
+            "dataset": upload.model_dump(mode="json"),
+            "options": options.model_dump(),
+        }
         key = f"dataset:{upload_id}:{options.model_dump_json()}"
         return self._job(key, f"Reading {upload.file_name}", request, DatasetInfo.model_validate)
+
+    def inspect_random(self, model_upload_id: str, options: DatasetOptions | None = None) -> Job:
+        """Make random inputs for a model in the worker. The job's result is a DatasetInfo."""
+        options = options or DatasetOptions()
+        request = {
+            "kind": "inspect_dataset",
+            "model": self.upload(model_upload_id).model_dump(mode="json"),
+            "dataset": None,
+            "options": options.model_dump(),
+        }
+        key = f"random:{model_upload_id}:{options.model_dump_json()}"
+        return self._job(key, "Making random inputs", request, DatasetInfo.model_validate)
+
+    def _inspect_samples(self, model_upload_id: str, dataset_upload_id: str | None, options: DatasetOptions) -> Job:
+        if dataset_upload_id is None:
+            return self.inspect_random(model_upload_id, options)
+        return self.inspect_dataset(dataset_upload_id, options)
 
     def match(
         self,
         model_upload_id: str,
-        dataset_upload_id: str,
+        dataset_upload_id: str | None,
         options: DatasetOptions | None = None,
         overrides: FitOverrides | None = None,
     ) -> Job:
-        """Measure the plausible ways to fit the two. The job's result is a MatchReport."""
+        """Measure the plausible ways to fit the two (None: random inputs). The job's result is a MatchReport."""
         options, overrides = options or DatasetOptions(), overrides or FitOverrides()
         request = {
             "kind": "match",
             "model": self.upload(model_upload_id).model_dump(mode="json"),
-            "dataset": self.upload(dataset_upload_id).model_dump(mode="json"),
+            "dataset": self.upload(dataset_upload_id).model_dump(mode="json") if dataset_upload_id else None,
             "options": options.model_dump(),
             "overrides": overrides.model_dump(),
         }
@@ -135,22 +160,22 @@ class Service:
     # --- projects -------------------------------------------------------------------------------------------------
 
     def create_project(
-        self, name: str, model_upload_id: str, dataset_upload_id: str, options: DatasetOptions, fit: Fit
+        self, name: str, model_upload_id: str, dataset_upload_id: str | None, options: DatasetOptions, fit: Fit
     ) -> Project:
         """Store a project and queue its baseline.
 
-        `options` are those that the dataset was inspected with. Raises UserError (DoesNotFit) where
+        Without a dataset the inputs are random. `options` are those that the dataset was inspected with. Raises UserError (DoesNotFit) where
         model, dataset and fit do not go together; then nothing is stored.
         """
         model_info = self.inspect_model(model_upload_id).wait()
-        dataset_info = self.inspect_dataset(dataset_upload_id, options).wait()
+        dataset_info = self._inspect_samples(model_upload_id, dataset_upload_id, options).wait()
         check_fit(model_info, dataset_info, fit)
         project = self._store.add_project(
             Project(
                 project_id="",
                 name=" ".join(name.split())[:120] or "Untitled",
                 model=self.upload(model_upload_id),
-                dataset=self.upload(dataset_upload_id),
+                dataset=self.upload(dataset_upload_id) if dataset_upload_id else None,
                 options=options,
                 fit=fit,
                 created_at=datetime.now(UTC),
@@ -160,13 +185,18 @@ class Service:
         return project
 
     def prepare(
-        self, model: Path, dataset: Path, options: DatasetOptions, overrides: FitOverrides, job: Job | None = None
+        self,
+        model: Path,
+        dataset: Path | None,
+        options: DatasetOptions,
+        overrides: FitOverrides,
+        job: Job | None = None,
     ) -> Prepared:
-        """Open, read and match two files, as the pages do step by step; blocks.
+        """Open, read and match two files (or a model alone), as the pages do step by step; blocks.
 
         Args:
             model: path of the model file.
-            dataset: path of the dataset file.
+            dataset: path of the dataset file; None for random inputs.
             options: how to read the dataset.
             overrides: parts of the fit that are decided already.
             job: told how far it is.
@@ -175,10 +205,10 @@ class Service:
         job.report(0.05, f"Opening {model.name}")
         model_id = self._stored(model)
         model_info: ModelInfo = self.inspect_model(model_id).wait()
-        job.report(0.4, f"Reading {dataset.name}")
-        dataset_id = self._stored(dataset)
-        options = image_size_of(model_info, options)
-        dataset_info: DatasetInfo = self.inspect_dataset(dataset_id, options).wait()
+        job.report(0.4, f"Reading {dataset.name}" if dataset else "Making random inputs")
+        dataset_id = self._stored(dataset) if dataset else None
+        options = options_for(model_info, options) if dataset else DatasetOptions(seed=options.seed)
+        dataset_info: DatasetInfo = self._inspect_samples(model_id, dataset_id, options).wait()
         job.report(0.6, "Matching model and dataset")
         report: MatchReport = self.match(model_id, dataset_id, options, overrides).wait()
         return Prepared(model_id, dataset_id, options, model_info, dataset_info, report)
@@ -186,10 +216,7 @@ class Service:
     def project_of(self, name: str, prepared: Prepared) -> Project:
         """Return the project of exactly these files, options and fit; creates it where there is none."""
         for project in self.projects():
-            same_files = (project.model.upload_id, project.dataset.upload_id) == (
-                prepared.model_id,
-                prepared.dataset_id,
-            )
+            same_files = (project.model.upload_id, project.dataset_id) == (prepared.model_id, prepared.dataset_id)
             if same_files and project.options == prepared.options and project.fit == prepared.report.fit:
                 return project
         return self.create_project(name, prepared.model_id, prepared.dataset_id, prepared.options, prepared.report.fit)
@@ -351,14 +378,16 @@ class Service:
         return None
 
     def model_info(self, project: Project) -> ModelInfo:
-        """Return what is known of a project's model."""
-        return ModelInfo.model_validate_json(
-            (prepared_folder(self.settings, project.model.upload_id) / "info.json").read_text()
-        )
+        """Return what is known of a project's model; raises OSError where that is no longer stored."""
+        path = prepared_folder(self.settings, project.model.upload_id) / "info.json"
+        try:
+            return ModelInfo.model_validate_json(path.read_text())
+        except ValidationError:  # an older version wrote it; the next run writes it again
+            raise FileNotFoundError(path) from None
 
     def dataset_info(self, project: Project) -> DatasetInfo:
-        """Return what is known of a project's dataset."""
-        folder = parsed_folder(self.settings, project.dataset.upload_id, project.options)
+        """Return what is known of a project's samples; raises OSError where that is no longer stored."""
+        folder = samples_folder(self.settings, project.model.upload_id, project.dataset_id, project.options)
         return DatasetInfo.model_validate_json((folder / "info.json").read_text())
 
 
@@ -371,8 +400,14 @@ def check_losses(recipe: Recipe, fit: Fit) -> None:
         raise InvalidParams(problems)
 
 
-def image_size_of(model_info: ModelInfo, options: DatasetOptions) -> DatasetOptions:
-    """Return the options with images decoded straight to the size that the model takes, unless one was chosen."""
+def options_for(model_info: ModelInfo, options: DatasetOptions) -> DatasetOptions:
+    """Return the options as the model needs them.
+
+    Images are decoded straight to the size that it takes, unless one was chosen; arrays are looked up by the names of
+    its inputs where it has several.
+    """
+    if len(model_info.input_names) > 1:
+        return options.model_copy(update={"input_names": model_info.input_names})
     shape = model_info.input_shapes[0]
     if options.image_size is None and len(shape) == 4 and all(shape[1:3]) and shape[3] in (1, 3):
         return options.model_copy(update={"image_size": (shape[1], shape[2])})

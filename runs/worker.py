@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides
-from runs.paths import parsed_folder, prepared_folder, upload_path
+from runs.paths import prepared_folder, samples_folder, upload_path
 from runs.records import Upload
 from runs.settings import Settings
 
@@ -98,23 +98,25 @@ def _inspect_model(settings: Settings, request: dict[str, Any], report: Report) 
 
 
 def _inspect_dataset(settings: Settings, request: dict[str, Any], report: Report) -> Any:
-    upload = Upload.model_validate(request["upload"])
-    report(0.1, f"Reading {upload.file_name}")
+    model, dataset = _upload_or_none(request["model"]), _upload_or_none(request["dataset"])
+    report(0.1, f"Reading {dataset.file_name}" if dataset else "Making random inputs")
     options = DatasetOptions.model_validate(request["options"])
-    ensure_parsed(settings, upload, options)
-    return _dataset(settings, upload, options).info.model_dump(mode="json")
+    return ensure_parsed(settings, model, dataset, options).info.model_dump(mode="json")
+
+
+def _upload_or_none(sent: Any) -> Upload | None:
+    return None if sent is None else Upload.model_validate(sent)
 
 
 def _match(settings: Settings, request: dict[str, Any], report: Report) -> Any:
     from intake.matching import match
     from intake.models import load_prepared
 
-    model, dataset = Upload.model_validate(request["model"]), Upload.model_validate(request["dataset"])
+    model, dataset = Upload.model_validate(request["model"]), _upload_or_none(request["dataset"])
     options = DatasetOptions.model_validate(request["options"])
     info = ensure_prepared(settings, model)
-    ensure_parsed(settings, dataset, options)
+    data = ensure_parsed(settings, model, dataset, options)
     overrides = FitOverrides.model_validate(request["overrides"])
-    data = _dataset(settings, dataset, options)
     found = match(load_prepared(prepared_folder(settings, model.upload_id)), info, data, overrides, report)
     return found.model_dump(mode="json")
 
@@ -138,19 +140,20 @@ def ensure_prepared(settings: Settings, upload: Upload) -> Any:
     return inspect_model(upload_path(settings, upload), folder)
 
 
-def ensure_parsed(settings: Settings, upload: Upload, options: DatasetOptions) -> None:
-    """Read a dataset into arrays, only the first time."""
-    from intake.datasets import parse_dataset
+def ensure_parsed(settings: Settings, model: Upload | None, dataset: Upload | None, options: DatasetOptions) -> Any:
+    """Return the arrays of a dataset, reading the file only the first time; random ones for the model without one."""
+    from intake.datasets import load_parsed, parse_dataset
+    from intake.models import load_prepared
+    from intake.random_inputs import make_random_inputs
 
-    folder = parsed_folder(settings, upload.upload_id, options)
+    folder = samples_folder(settings, model.upload_id if model else "", dataset.upload_id if dataset else None, options)
     if not (folder / "info.json").is_file():
-        parse_dataset(upload_path(settings, upload), options, folder)
-
-
-def _dataset(settings: Settings, upload: Upload, options: DatasetOptions) -> Any:
-    from intake.datasets import load_parsed
-
-    return load_parsed(parsed_folder(settings, upload.upload_id, options))
+        if dataset is not None:
+            parse_dataset(upload_path(settings, dataset), options, folder)
+        elif model is not None:
+            info = ensure_prepared(settings, model)
+            make_random_inputs(load_prepared(prepared_folder(settings, model.upload_id)), info, options, folder)
+    return load_parsed(folder)
 
 
 def execute(run_id: str, settings: Settings | None = None) -> None:

@@ -611,7 +611,7 @@ def test_npz_holds_an_array_for_each_input(tmp_path: Path, prefix: str) -> None:
     assert [array.name for array in data.info.sample_arrays] == list(names or ("x_0", "x_1"))
     assert [array.sample_shape for array in data.info.sample_arrays] == [(1,), (6, 6, 1)]
     for part in ("train", "validation", "test"):
-        found = data.part(part)  # type: ignore[arg-type]
+        found = data.part(part)
         assert found.y is not None
         assert len(found.arrays[0]) == len(found.arrays[1]) == len(found.y)
         rows = found.arrays[0][:, 0]

@@ -305,7 +305,7 @@ def test_overrides_decide() -> None:
         (model_of(), data_of(kind="none"), fit_of(), "needs labels, but the dataset has none"),
         (model_of(), data_of(kind="value"), fit_of(), "numbers to predict"),
         (model_of(outputs=(1,)), data_of(), fit_of("regression"), "labels that are numbers"),
-        (model_of(input_shapes=((None, 4), (None, 4))), data_of(), fit_of(), "has 2. Models with several inputs"),
+        (model_of(input_shapes=((None, 4), (None, 4))), data_of(), fit_of(), "the fit feeds 1 of them"),
         (model_of(), data_of(), fit_of(preprocessing=(Resize(height=8, width=8),)), "resize to 8 x 8"),
     ],
 )
@@ -605,14 +605,14 @@ def test_batches_are_shuffled_by_seed_and_epoch(numbered: Dataset) -> None:
 
 
 def test_representative_samples_come_from_training(numbered: Dataset) -> None:
-    samples = representative_samples(numbered, NUMBERED, 30, seed=3)
+    (samples,) = representative_samples(numbered, NUMBERED, 30, seed=3)
     assert samples.shape == (30, 3)
     assert samples.dtype == np.float32
     assert set(samples[:, 0]) <= set(numbered.x_train[:, 0] * 255.0)
     classes = (samples[:, 0] / 765).round().astype(int) % 3
     assert np.bincount(classes).tolist() == [10, 10, 10]
-    assert np.array_equal(samples, representative_samples(numbered, NUMBERED, 30, seed=3))
-    assert len(representative_samples(numbered, NUMBERED, 10_000, seed=3)) == numbered.info.train_samples
+    assert np.array_equal(samples, representative_samples(numbered, NUMBERED, 30, seed=3)[0])
+    assert len(representative_samples(numbered, NUMBERED, 10_000, seed=3)[0]) == numbered.info.train_samples
 
 
 def test_steps_survive_json() -> None:

@@ -37,7 +37,7 @@ def tradeoff_figure(
         selected: id of the run to ring.
     """
     shown = frame.dropna(subset=["size", "metric"]).copy()
-    factor = 100 if fit.metric_name == "accuracy" else 1
+    factor = 100 if fit.is_share else 1
     shown[["y", "y_low", "y_high"]] = shown[["metric", "metric_low", "metric_high"]] * factor
     shown["hover"] = [hover_card(row, fit) for row in shown.to_dict("records")]
     figure = go.Figure()
@@ -113,7 +113,8 @@ def _add_ring(figure: go.Figure, chosen: pd.DataFrame) -> None:
 
 
 def _lay_out(figure: go.Figure, size: SizeKind, fit: Fit, log_size: bool) -> None:
-    unit = " in %" if fit.metric_name == "accuracy" else ""
+    unit = " in %" if fit.is_share else ""
+    against = " with the uploaded model" if fit.metric_name == "agreement" else ""
     figure.update_layout(
         height=480,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
@@ -129,7 +130,7 @@ def _lay_out(figure: go.Figure, size: SizeKind, fit: Fit, log_size: bool) -> Non
             "rangemode": "tozero",
         },
         yaxis={
-            "title": f"{METRICS[fit.metric_name]} of the .tflite{unit} (up is better)",
+            "title": f"{METRICS[fit.metric_name]} of the .tflite{against}{unit} (up is better)",
             "autorange": True if fit.higher_is_better else "reversed",
         },
     )

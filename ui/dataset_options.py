@@ -13,6 +13,7 @@ _WORDS: dict[str, str] = {
     "auto": "found out from the values",
     "class": "classes",
     "value": "numbers",
+    "none": "none: there are no labels",
     "one_hot": "one column per value",
     "one_hot_drop_first": "one column per value, without the first",
     "ordinal": "one column of numbers, in order of the values",
@@ -105,7 +106,7 @@ def _choice(name: str, options: DatasetOptions, upload_id: str, choices: list[st
 def _general_options(options: DatasetOptions, upload_id: str) -> dict[str, Any]:
     first, second, third, fourth = st.columns(4)
     with first:
-        kind = _choice("label_kind", options, upload_id, ["auto", "class", "value"])
+        kind = _choice("label_kind", options, upload_id, ["auto", "class", "value", "none"])
     return {
         "label_kind": kind,
         "test_share": _number(second, "test_share", options, upload_id, 0.05, 0.5),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from intake.dataset_info import DatasetInfo, DatasetOptions
+from intake.dataset_info import ArrayInfo, DatasetInfo, DatasetOptions
 from ui.charts import class_balance_figure
 from ui.formatting import as_text, kilobytes, shape_text
 from ui.session import service
 
-_KINDS = {"arrays": "NumPy arrays", "table": "Table", "images": "Images"}
+_KINDS = {"arrays": "NumPy arrays", "table": "Table", "images": "Images", "random": "Random inputs"}
 _LABELS = {
     "class": "classes to choose between",
     "multilabel": "several labels a sample",
@@ -20,12 +20,12 @@ _LABELS = {
 _SHOWN_CLASSES = 60
 
 
-def draw_dataset(info: DatasetInfo, upload_id: str, options: DatasetOptions, place: str) -> None:
+def draw_dataset(info: DatasetInfo, upload_id: str | None, options: DatasetOptions, place: str) -> None:
     """Draw what is known of a dataset.
 
     Args:
         info: what the worker found.
-        upload_id: of the file.
+        upload_id: of the file; None for random inputs.
         options: those that it was read with, which name its preview images.
         place: prefix of the keys ("project", "new").
     """
@@ -33,14 +33,15 @@ def draw_dataset(info: DatasetInfo, upload_id: str, options: DatasetOptions, pla
     facts = [
         f"**{_KINDS[info.kind]}**, {kilobytes(info.file_bytes)}, {total:,} samples: {info.train_samples:,} training, "
         f"{info.validation_samples:,} validation, {info.test_samples:,} test",
-        f"Sample shape {shape_text(info.sample_shape)}, {as_text(info.dtype)}, values {info.value_min:g} to "
-        f"{info.value_max:g}; labels: {_LABELS[info.label_kind]}{_class_count(info)}",
+        *(_array_text(array) for array in info.sample_arrays),
+        f"Labels: {_LABELS[info.label_kind]}{_class_count(info)}",
         f"Split: {as_text(info.split)}",
     ]
     st.markdown("  \n".join(facts))
     for note in info.notes:
         st.caption(as_text(note))
-    _draw_samples(info, upload_id, options)
+    if upload_id is not None:
+        _draw_samples(info, upload_id, options)
     if info.class_counts and len(info.class_names) <= _SHOWN_CLASSES:
         st.plotly_chart(
             class_balance_figure(info.class_names, info.class_counts),
@@ -48,6 +49,14 @@ def draw_dataset(info: DatasetInfo, upload_id: str, options: DatasetOptions, pla
             config={"displayModeBar": False},
             alt="Samples of each class, by part of the dataset",
         )
+
+
+def _array_text(array: ArrayInfo) -> str:
+    name = f" of {as_text(array.name)}" if array.name else ""
+    return (
+        f"Sample shape{name} {shape_text(array.sample_shape)}, {as_text(array.dtype)}, values {array.value_min:g} to "
+        f"{array.value_max:g}"
+    )
 
 
 def _class_count(info: DatasetInfo) -> str:

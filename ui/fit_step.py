@@ -20,15 +20,20 @@ _OUTPUTS = {AUTOMATIC: None, "probabilities": False, "logits (no softmax or sigm
 
 def draw_report(report: MatchReport, class_names: tuple[str, ...]) -> None:
     """Draw the candidates with the chosen one marked, the fit in words, and doubts."""
-    name = METRICS[report.fit.metric_name]
-    st.markdown(
-        f"**{name} {metric_text(report.fit.metric_name, report.metric)}** on {report.samples:,} training samples"
-    )
+    if report.fit.task == "agreement":
+        st.markdown("**Measured by agreement with the uploaded model**, so there was nothing to find out from labels")
+    else:
+        name = METRICS[report.fit.metric_name]
+        st.markdown(
+            f"**{name} {metric_text(report.fit.metric_name, report.metric)}** on {report.samples:,} training samples"
+        )
     for note in report.notes:
         st.warning(as_text(note))
     left, right = st.columns(2, gap="large")
     with left:
         draw_fit(report.fit, class_names)
+    if report.fit.task == "agreement":
+        return
     with right:
         st.dataframe(
             _candidates(report),
@@ -135,5 +140,5 @@ def read_class_order(
 
 
 def _draw_shape_steps(report: MatchReport) -> None:
-    steps = [describe_step(step) for step in report.fit.preprocessing if step.kind != "scale"]
+    steps = [describe_step(step) for feed in report.fit.feeds for step in feed.preprocessing if step.kind != "scale"]
     st.caption("Shapes: " + as_text("; ".join(steps) if steps else "the samples have the shape that the model takes"))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from intake.fit import Fit
 from ui.formatting import as_text
-from ui.wording import METRICS, TASKS, describe_loss, describe_preprocessing
+from ui.wording import METRICS, OUTPUTS, TASKS, describe_loss, describe_preprocessing
 
 _SHOWN_CLASSES = 30
 
@@ -17,6 +17,9 @@ def draw_fit(fit: Fit, class_names: tuple[str, ...]) -> None:
     st.markdown(
         f"**Task:** {TASKS[fit.task]}  \n**Loss:** {describe_loss(fit)}  \n**Metric:** {METRICS[fit.metric_name]}"
     )
+    if fit.outputs:
+        kinds = "; ".join(OUTPUTS[kind] for kind in dict.fromkeys(fit.outputs))
+        st.markdown(f"**What agrees:** {kinds}")
     st.markdown(f"**Preprocessing**\n\n{steps}")
     if fit.class_order and class_names:
         st.markdown(f"**Order of the classes** (output unit 0 first): {_class_order(fit, class_names)}")

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from intake.fit import Metric
+from intake.fit import SHARES, Metric
 
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
 
@@ -30,13 +30,13 @@ def change_percent(new: float, old: float) -> str:
 
 
 def metric_text(name: Metric, value: float) -> str:
-    """Return accuracy as "97.22 %", an error with four significant digits."""
-    return percent(value) if name == "accuracy" else f"{value:,.4g}"
+    """Return a share as "97.22 %", an error with four significant digits."""
+    return percent(value) if name in SHARES else f"{value:,.4g}"
 
 
 def metric_change(name: Metric, change: float) -> str:
     """Return a difference of metrics: "-0.28 points" of a percentage, or "+0.0123" of an error."""
-    return f"{change * 100:+.2f} points" if name == "accuracy" else f"{change:+.4g}"
+    return f"{change * 100:+.2f} points" if name in SHARES else f"{change:+.4g}"
 
 
 def milliseconds(value: float) -> str:

@@ -7,25 +7,28 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from intake.dataset_info import DatasetInfo, DatasetOptions
+from intake.dataset_info import RANDOM_INPUTS, RANDOM_INPUTS_NOTE, DatasetInfo, DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides, MatchReport
 from intake.model_info import ModelInfo
 from runs.records import Upload
-from runs.service import image_size_of
+from runs.service import options_for
 from ui.dataset_options import draw_options
 from ui.dataset_view import draw_dataset
 from ui.fit_step import draw_overrides, draw_report
 from ui.live import finished
 from ui.model_view import draw_model
-from ui.session import PROJECT, record_of_address, service, show_problems
-from ui.upload_step import retry_button, take_file
+from ui.session import PROJECT, address, record_of_address, service, set_address, show_problems
+from ui.upload_step import remove_file, retry_button, take_file
 
 MODEL_HELP = "A trained Keras model: .keras, .h5 or .hdf5, saved by Keras 2 or Keras 3."
 DATA_HELP = (
-    "Labelled data: .npz with x and y (or x_train, y_train, x_test, y_test), a .csv or .parquet table, "
-    "or a .zip with a folder of images per class."
+    "Data: .npz with x and y (or x_train, y_train, x_test, y_test), a .csv or .parquet table, or a .zip with a folder of "
+    "images per class. Without labels (only x, or all images in one folder) runs are measured by agreement with your "
+    "model. A model with several inputs takes an .npz with one array for each, named like it."
 )
+WITHOUT = "random"
+"""What stands in the address for the upload id of a dataset where there is none."""
 
 
 class TakenModel(NamedTuple):
@@ -36,12 +39,18 @@ class TakenModel(NamedTuple):
 
 
 class TakenDataset(NamedTuple):
-    """A dataset that was read."""
+    """A dataset that was read, or random inputs that were made."""
 
-    upload: Upload
+    upload: Upload | None
+    """None for random inputs."""
     info: DatasetInfo
     options: DatasetOptions
     """Those that it was read with."""
+
+    @property
+    def upload_id(self) -> str | None:
+        """Of the file."""
+        return self.upload.upload_id if self.upload else None
 
 
 def model_step() -> TakenModel | None:
@@ -58,12 +67,15 @@ def model_step() -> TakenModel | None:
 
 
 def dataset_step(model: TakenModel | None) -> TakenDataset | None:
-    """Take a dataset and show what was understood; None until it was read."""
+    """Take a dataset, or go on without one, and show what was understood; None until it was read."""
+    if address("data") == WITHOUT:
+        return _without_dataset(model)
     upload = take_file("data", "Dataset file", DATA_HELP)
     if upload is None:
+        _offer_to_go_on_without(model)
         return None
     chosen = record_of_address("options", DatasetOptions)
-    options = image_size_of(model.info, chosen) if model else chosen
+    options = options_for(model.info, chosen) if model else chosen
     job = service().inspect_dataset(upload.upload_id, options)
     if not finished(job):
         if job.is_done:
@@ -75,11 +87,44 @@ def dataset_step(model: TakenModel | None) -> TakenDataset | None:
     return TakenDataset(upload, job.result, options)
 
 
+def _offer_to_go_on_without(model: TakenModel | None) -> None:
+    if model is None:
+        return
+    st.caption(
+        "No data at hand? Sizes, latency and the techniques can be tried without: "
+        "the worker makes random inputs that suit the model."
+    )
+    st.button("Go on without a dataset", key="new:without", on_click=_go_on_without)
+
+
+def _go_on_without() -> None:
+    set_address("data", WITHOUT)
+    for name in ("options", "fit"):  # what was decided for another dataset
+        set_address(name, "")
+
+
+def _without_dataset(model: TakenModel | None) -> TakenDataset | None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Without a dataset**", width="stretch")
+        st.button("Choose a dataset", key="new:data_remove", on_click=remove_file, args=("data",))
+    st.info(RANDOM_INPUTS_NOTE)
+    if model is None:
+        st.caption("The inputs are made as soon as the model is there.")
+        return None
+    options = DatasetOptions()
+    job = service().inspect_random(model.upload.upload_id, options)
+    if not finished(job):
+        retry_button("data", job)
+        return None
+    draw_dataset(job.result, None, options, "new")
+    return TakenDataset(None, job.result, options)
+
+
 def fit_step(model: TakenModel, dataset: TakenDataset) -> MatchReport | None:
     """Match both and show the result; None until it is there."""
     overrides = record_of_address("fit", FitOverrides)
-    pair = f"{model.upload.upload_id}:{dataset.upload.upload_id}"
-    job = service().match(model.upload.upload_id, dataset.upload.upload_id, dataset.options, overrides)
+    pair = f"{model.upload.upload_id}:{dataset.upload_id or WITHOUT}"
+    job = service().match(model.upload.upload_id, dataset.upload_id, dataset.options, overrides)
     if not finished(job):
         if job.is_done:
             draw_overrides(overrides, None, dataset.info, pair)
@@ -93,14 +138,13 @@ def fit_step(model: TakenModel, dataset: TakenDataset) -> MatchReport | None:
 
 def create_step(model: TakenModel, dataset: TakenDataset, report: MatchReport) -> None:
     """Ask for a name and create the project."""
-    default = f"{PurePath(model.upload.file_name).stem} on {PurePath(dataset.upload.file_name).stem}"
+    data_name = PurePath(dataset.upload.file_name).stem if dataset.upload else RANDOM_INPUTS
+    default = f"{PurePath(model.upload.file_name).stem} on {data_name}"
     name = st.text_input("Project name", default, max_chars=120, key="new:name")
     if not st.button("Create project", type="primary", key="new:create"):
         return
     try:
-        project = service().create_project(
-            name, model.upload.upload_id, dataset.upload.upload_id, dataset.options, report.fit
-        )
+        project = service().create_project(name, model.upload.upload_id, dataset.upload_id, dataset.options, report.fit)
     except UserError as error:
         show_problems(error.problems)
         return

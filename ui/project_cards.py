@@ -21,7 +21,7 @@ def draw_welcome() -> None:
     with st.container(border=True, key="welcome"):
         st.subheader("Make a Keras model smaller, and see what it costs")
         st.markdown(
-            "Upload a trained Keras model with a dataset, and Tare prunes, clusters or quantizes it in the background, "
+            "Upload a trained Keras model, best with a dataset, and Tare prunes, clusters or quantizes it in the background, "
             "fine-tuning where that helps. Every run becomes a deployable .tflite and one measured point of size "
             "against accuracy, so that you can pick the one you can afford."
         )
@@ -64,7 +64,7 @@ def draw_card(project: Project) -> None:
             st.page_link(PROJECT, label=f"**{as_text(project.name)}**", query_params={"project": project.project_id})
             st.space("stretch")
             _draw_menu(project)
-        st.caption(f"{as_text(project.model.file_name)} · {as_text(project.dataset.file_name)}")
+        st.caption(f"{as_text(project.model.file_name)} · {as_text(project.dataset_name)}")
         _draw_figures(project, runs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from intake.dataset_info import RANDOM_INPUTS_NOTE
 from runs.records import Project, RunRecord
 from ui.dataset_view import draw_dataset
 from ui.dialogs import delete_project, rename_project
@@ -23,6 +24,8 @@ def draw_head(project: Project) -> None:
         rename_project(project)
     elif chosen == "Delete":
         delete_project(project)
+    if project.dataset is None:
+        st.info(RANDOM_INPUTS_NOTE)
     with st.expander("Model, data and how they fit", key="project:parts"):
         _draw_parts(project)
 
@@ -46,7 +49,7 @@ def _draw_model(project: Project) -> None:
 
 def _draw_dataset(project: Project) -> None:
     try:
-        draw_dataset(service().dataset_info(project), project.dataset.upload_id, project.options, "project")
+        draw_dataset(service().dataset_info(project), project.dataset_id, project.options, "project")
     except OSError:
         st.caption("What was read of the data is no longer stored here; the next run reads it again.")
 

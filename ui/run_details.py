@@ -27,7 +27,7 @@ from ui.formatting import (
 )
 from ui.forms import fine_tuning_specs
 from ui.frames import SIZES, is_within_noise
-from ui.wording import METRICS
+from ui.wording import METRIC_HELP, METRICS
 
 STANDS_STILL = 0.03
 """A size that changed by less than this share is said to have not moved."""
@@ -65,7 +65,7 @@ def _draw_metric(column: DeltaGenerator, result: Result, baseline: Result | None
         delta_color="off" if baseline is None or is_within_noise(result, baseline) else better,
         border=True,
         help=f"Of the .tflite on {result.test_samples:,} test samples that no training saw. "
-        f"95 % interval: {low} to {high}.",
+        f"95 % interval: {low} to {high}. {METRIC_HELP.get(name, '')}".strip(),
     )
 
 
@@ -202,7 +202,10 @@ def draw_origin(run: RunRecord, report: RunReport) -> None:
         rows = [{"": name, "Value": version} for name, version in report.versions.items()]
         rows += [
             {"": "SHA-256 of the model", "Value": report.model_sha256},
-            {"": "SHA-256 of the dataset", "Value": report.dataset_sha256},
+            {
+                "": "SHA-256 of the dataset",
+                "Value": "none: random inputs" if report.random_inputs else report.dataset_sha256,
+            },
             {"": "oneDNN", "Value": "on" if report.one_dnn else "off, after a crash of TensorFlow with it"},
             {"": "Run id", "Value": run.run_id},
         ]

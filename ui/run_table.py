@@ -13,7 +13,7 @@ from ui.wording import METRICS, STATES
 
 def table_frame(frame: pd.DataFrame, size: SizeKind, fit: Fit) -> pd.DataFrame:
     """Return the columns on the page, units in their names, a row per row of `ui.frames.with_changes`."""
-    is_share = fit.metric_name == "accuracy"
+    is_share = fit.is_share
     factor = 100 if is_share else 1
     metric = METRICS[fit.metric_name]
     return pd.DataFrame(

@@ -50,10 +50,10 @@ def _draw_uploader(name: str, label: str, help_text: str) -> None:
 def _draw_taken(name: str, upload: Upload) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{as_text(upload.file_name)}** · {kilobytes(upload.size_bytes)}", width="stretch")
-        st.button("Choose another file", key=f"new:{name}_remove", on_click=_remove, args=(name,))
+        st.button("Choose another file", key=f"new:{name}_remove", on_click=remove_file, args=(name,))
 
 
-def _remove(name: str) -> None:
+def remove_file(name: str) -> None:
     """Take the file, and what was decided for it, out of the address."""
     set_address(name, "")
     set_address("fit", "")

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from intake.fit import ChannelAxis, Colour, Fit, Loss, Metric, Reshape, Resize, Scale, ScaleMode, Step, Task
+from intake.fit import (
+    ChannelAxis,
+    Colour,
+    Columns,
+    Fit,
+    InputFit,
+    Loss,
+    Metric,
+    OutputKind,
+    Reshape,
+    Resize,
+    Scale,
+    ScaleMode,
+    Step,
+    Task,
+)
 from intake.model_info import UploadedFormat
 from runs.records import RunState
 from ui.formatting import shape_text
@@ -13,6 +28,7 @@ TASKS: dict[Task, str] = {
     "multilabel_classification": "Multi-label classification",
     "regression": "Regression (numbers)",
     "reconstruction": "Reconstruction (output equals input)",
+    "agreement": "Agreement (answers like the uploaded model)",
 }
 LOSSES: dict[Loss, str] = {
     "sparse_categorical_crossentropy": "Sparse categorical cross-entropy",
@@ -20,8 +36,23 @@ LOSSES: dict[Loss, str] = {
     "binary_crossentropy": "Binary cross-entropy",
     "mean_squared_error": "Mean squared error",
     "mean_absolute_error": "Mean absolute error",
+    "distillation": "Distillation from the uploaded model",
 }
-METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "mae": "Mean absolute error", "mse": "Mean squared error"}
+METRICS: dict[Metric, str] = {
+    "accuracy": "Accuracy",
+    "mae": "Mean absolute error",
+    "mse": "Mean squared error",
+    "agreement": "Agreement",
+}
+METRIC_HELP: dict[Metric, str] = {
+    "agreement": "With the uploaded model: the share of answers that are the same class, or numbers within a tenth of "
+    "their spread.",
+}
+OUTPUTS: dict[OutputKind, str] = {
+    "classes": "same class",
+    "yes_no": "same side of one half",
+    "numbers": "numbers within a tenth of their spread",
+}
 SCALES: dict[ScaleMode, str] = {
     "none": "as they are",
     "divide_255": "divided by 255",
@@ -65,11 +96,20 @@ def describe_step(step: Step) -> str:
             return AXES[step.action]
         case Reshape():
             return f"Reshape each sample to {shape_text(step.shape)}"
+        case Columns():
+            return f"Columns {step.first + 1} to {step.first + step.count}"
 
 
 def describe_preprocessing(fit: Fit) -> list[str]:
-    """Return the preprocessing in order, in words; one phrase says so where there is none."""
+    """Return the preprocessing in order, in words, for each input where there are several; says so where none is."""
+    if fit.inputs:
+        return [_describe_feed(feed) for feed in fit.inputs]
     return [describe_step(step) for step in fit.preprocessing] or ["None: values go in as they are"]
+
+
+def _describe_feed(feed: InputFit) -> str:
+    steps = "; ".join(describe_step(step) for step in feed.preprocessing) or "values go in as they are"
+    return f"Input {feed.name}: {steps}"
 
 
 def describe_loss(fit: Fit) -> str:
