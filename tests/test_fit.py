@@ -12,14 +12,22 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from intake.dataset_info import DatasetInfo, DatasetOptions
+from intake.dataset_info import ArrayInfo, DatasetInfo, DatasetOptions
 from intake.datasets import Dataset, load_parsed, parse_dataset
 from intake.errors import DoesNotFit
+from intake.feeding import propose_feeds
 from intake.fit import ChannelAxis, Colour, Fit, FitOverrides, Reshape, Resize, Scale, Step
 from intake.keras_env import keras2
 from intake.matching import build_fit, match
 from intake.model_info import LayerInfo, ModelInfo
-from intake.preprocessing import apply_labels, apply_steps, model_input, propose_shape_steps, scale_step
+from intake.preprocessing import (
+    apply_labels,
+    apply_steps,
+    model_input,
+    model_inputs,
+    propose_shape_steps,
+    scale_step,
+)
 from intake.representative import representative_samples, training_batches
 from intake.shape_steps import matches, shape_after
 from intake.tasks import LOSSES, check_fit, confidence_interval, impossible_losses, propose_task, score
@@ -619,3 +627,108 @@ def test_steps_survive_json() -> None:
     steps: tuple[Step, ...] = (Resize(height=3, width=4), Scale(mode="min_max", mean=(1.0,), std=(2.0,)))
     fit = fit_of(preprocessing=steps)
     assert Fit.model_validate_json(fit.model_dump_json()) == fit
+
+
+# --- several inputs -----------------------------------------------------------------------------------------------
+
+
+def arrays_of(**shapes: tuple[int, ...]) -> DatasetInfo:
+    arrays = [
+        ArrayInfo(name=name, sample_shape=shape, dtype="float32", value_min=0, value_max=1)
+        for name, shape in shapes.items()
+    ]
+    return data_of(arrays[0].sample_shape, arrays=arrays if len(arrays) > 1 else ())
+
+
+def inputs_of(**shapes: tuple[int | None, ...]) -> ModelInfo:
+    return model_of(
+        input_shapes=tuple((None, *shape) for shape in shapes.values()),
+        input_names=tuple(shapes),
+        input_dtypes=("float32",) * len(shapes),
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "order"),
+    [
+        (arrays_of(pic=(8, 8), tab=(4,)), (1, 0)),
+        (arrays_of(Tab=(4,), Pic=(8, 8)), (0, 1)),
+        (arrays_of(x_0=(4,), x_1=(8, 8)), (0, 1)),
+        (arrays_of(x_0=(8, 8, 1), x_1=(4,)), (1, 0)),
+    ],
+)
+def test_inputs_are_fed_by_name_then_by_order_then_by_shape(data: DatasetInfo, order: tuple[int, ...]) -> None:
+    feeds = propose_feeds(inputs_of(tab=(4,), pic=(8, 8, 1)), data)
+    assert [(feed.name, feed.array) for feed in feeds] == [("tab", order[0]), ("pic", order[1])]
+    shapes = [array.sample_shape for array in data.sample_arrays]
+    assert [shape_after(feed.preprocessing, shapes[feed.array]) for feed in feeds] == [(4,), (8, 8, 1)]
+
+
+def test_columns_are_dealt_to_the_inputs_by_width() -> None:
+    model = inputs_of(a=(2,), b=(1,), c=(3, 1))
+    feeds = propose_feeds(model, data_of((6,)))
+    fit = fit_of(inputs=feeds)
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    first, second, third = model_inputs(fit, [x])
+    assert first.tolist() == [[0, 1], [6, 7]]
+    assert second.tolist() == [[2], [8]]
+    assert third[0].tolist() == [[3], [4], [5]]
+    check_fit(model, data_of((6,)), fit)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "words"),
+    [
+        (inputs_of(a=(2,), b=(3,)), data_of((6,)), "(a: 2, b: 3), but there are 6"),
+        (inputs_of(a=(2,), b=(None,)), data_of((6,)), "b: any"),
+        (inputs_of(a=(2,), b=(3,)), data_of((8, 8)), "2 inputs (a (2,), b (3,)), but the dataset has 1 array"),
+        (inputs_of(a=(2,), b=(3,)), arrays_of(x_0=(2,), x_1=(5,)), "Input 'b', array 'x_1': The model takes"),
+        (inputs_of(a=(2,)), arrays_of(x_0=(2,), x_1=(5,)), "has one input, but the dataset has 2 arrays"),
+    ],
+)
+def test_inputs_that_find_no_array_are_sentences(model: ModelInfo, data: DatasetInfo, words: str) -> None:
+    empty = Dataset(data, np.zeros((0, 1)), None, np.zeros((0, 1)), None, np.zeros((0, 1)), None)
+    with pytest.raises(DoesNotFit) as raised:
+        build_fit(model, empty, FitOverrides())
+    assert words in str(raised.value)
+
+
+def test_labels_of_several_inputs_are_matched_and_their_scale_found(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    left, right = random.normal(500, 100, (400, 2)), random.normal(3, 1, (400, 1))
+    y = (left[:, 0] > 500).astype(np.int64)
+    np.savez(tmp_path / "data.npz", left=left, right=right, y=y)
+    parse_dataset(tmp_path / "data.npz", DatasetOptions(input_names=("left", "right")), tmp_path / "parsed")
+    data = load_parsed(tmp_path / "parsed")
+
+    class Knows:
+        def predict(self, x: list[np.ndarray], batch_size: int, verbose: int) -> np.ndarray:
+            assert [array.shape[1:] for array in x] == [(2,), (1,)]
+            sure = 1 / (1 + np.exp(-5 * np.clip(x[0][:, :1], -10, 10)))
+            return np.concatenate([1 - sure, sure], axis=1)
+
+    model = inputs_of(left=(2,), right=(1,)).model_copy(update={"output_shapes": ((None, 2),)})
+    report = match(Knows(), model, data, FitOverrides())
+    assert report.fit.task == "classification"
+    assert next(candidate.scale for candidate in report.candidates if candidate.chosen) == "standardize"
+    assert [len(feed.preprocessing) for feed in report.fit.inputs] == [1, 1]
+    assert report.metric > 0.95
+    inputs, _ = training_batches(data, report.fit, 32, 0)[0]
+    assert abs(float(inputs[0].mean())) < 1
+    assert Fit.model_validate_json(report.fit.model_dump_json()) == report.fit
+
+
+def test_several_outputs_are_for_agreement_alone() -> None:
+    model = model_of(
+        output_shapes=((None, 3), (None, 1)), output_names=("a", "b"), output_activations=("softmax", "sigmoid")
+    )
+    assert propose_task(model, data_of(), FitOverrides())[0] == "agreement"
+    with pytest.raises(DoesNotFit, match="Choose agreement"):
+        check_fit(model, data_of(), fit_of())
+
+
+def test_fits_stored_by_older_versions_still_open() -> None:
+    stored = '{"task": "regression", "loss": "mean_squared_error", "metric_name": "mae", "preprocessing": [{"kind": "scale"}]}'
+    fit = Fit.model_validate_json(stored)
+    assert fit.feeds[0].preprocessing == fit.preprocessing == (Scale(),)
+    assert not fit.higher_is_better
