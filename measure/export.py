@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from intake.errors import DoesNotFit
-from intake.keras_env import keras2, tensorflow
+from intake.keras_env import tensorflow
 from measure.float_layers import quantize_calibrated, quantize_weights
-from measure.signature import in_model_order
+from measure.loops import is_recurrent
+from measure.signature import has_loop, in_model_order
 
 NumberFormat = Literal["float32", "dynamic_range", "float16", "int8"]
 
@@ -54,9 +55,11 @@ def convert(model: Any, conversion: Conversion, representative: Sequence[np.ndar
     for batch in _batches_to_try(model):
         try:
             served = _Served(model, batch)
-            converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([served.function], model)
-            content = _converted(converter, conversion, served.samples(representative))
+            suited = _without_calibration(served, conversion) if batch == 1 else conversion
+            content = _converted(served.converter(), suited, served.samples(representative))
             return in_model_order(content, served.input_names, served.output_names)
+        except DoesNotFit:
+            raise
         except Exception as error:  # the converter raises many kinds; each is reported below
             errors.append(_first_line(error))
     raise DoesNotFit(
@@ -66,9 +69,19 @@ def convert(model: Any, conversion: Conversion, representative: Sequence[np.ndar
 
 def _batches_to_try(model: Any) -> tuple[int | None, ...]:
     """Recurrent layers convert only where the batch size is known (tensorflow#40083)."""
-    layers = keras2().layers
-    recurrent = any(isinstance(getattr(layer, "layer", layer), layers.RNN) for layer in model.layers)
-    return (1,) if recurrent else (None, 1)
+    return (1,) if any(is_recurrent(layer) for layer in model.layers) else (None, 1)
+
+
+def _without_calibration(served: _Served, conversion: Conversion) -> Conversion:
+    """Store only the weights in int8 where the file has a loop: TensorFlow's calibrator crashes on one (segfault)."""
+    if conversion.number_format != "int8" or not has_loop(bytes(served.converter().convert())):
+        return conversion
+    if conversion.io_dtype != "float32":
+        raise DoesNotFit(
+            f"{conversion.io_dtype} inputs and outputs need a model without loops, but a recurrent layer of this one "
+            "becomes a loop, whose arithmetic stays float32. Choose float32 inputs and outputs."
+        )
+    return replace(conversion, representative_samples=0)
 
 
 class _Served:
@@ -88,7 +101,12 @@ class _Served:
             outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
             return dict(zip(self.output_names, tf.nest.flatten(outputs), strict=True))
 
-        self.function = tf.function(serve, input_signature=signature).get_concrete_function()
+        self._model = model
+        self._function = tf.function(serve, input_signature=signature).get_concrete_function()
+
+    def converter(self) -> Any:
+        """Return a fresh converter."""
+        return tensorflow().lite.TFLiteConverter.from_concrete_functions([self._function], self._model)
 
     def samples(self, representative: Sequence[np.ndarray] | None) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
         """Return what the converter calls to calibrate: one sample after the other, by name of the input."""
@@ -120,10 +138,12 @@ Samples = Callable[[], Iterator[dict[str, np.ndarray]]]
 
 
 def _converted(converter: Any, conversion: Conversion, samples: Samples) -> bytes:
+    calibrates = conversion.number_format == "int8" and conversion.representative_samples
     if not conversion.float_layers or conversion.number_format == "float32":
         return bytes(_set_up(converter, conversion, samples).convert())
-    if conversion.number_format != "int8":
-        return quantize_weights(converter.convert(), conversion.number_format, conversion.float_layers)
+    if not calibrates:
+        halves = conversion.number_format == "float16"
+        return quantize_weights(converter.convert(), "float16" if halves else "dynamic_range", conversion.float_layers)
     calibrating = _set_up(converter, replace(conversion, io_dtype="float32"), samples)
     calibrating._experimental_calibrate_only = True
     return quantize_calibrated(calibrating.convert(), conversion.float_layers, conversion.io_dtype)
@@ -136,7 +156,7 @@ def _set_up(converter: Any, conversion: Conversion, samples: Samples) -> Any:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if conversion.number_format == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if conversion.number_format == "int8":
+    if conversion.number_format == "int8" and conversion.representative_samples:
         converter.representative_dataset = samples
     if conversion.io_dtype != "float32":
         # Only a file that is integer throughout can have integer inputs and outputs.

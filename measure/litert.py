@@ -86,6 +86,7 @@ def _interpreter(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, t
 
 
 def _invoke(interpreter: Any, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+    interpreter.reset_all_variables()  # a fused LSTM keeps its state from call to call; Keras starts fresh in each
     _set_inputs(interpreter, batch)
     interpreter.invoke()
     return [

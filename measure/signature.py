@@ -1,4 +1,4 @@
-"""The order of inputs and outputs of an exported file."""
+"""How an exported file is called: the order of its inputs and outputs, and whether it loops."""
 
 from __future__ import annotations
 
@@ -40,3 +40,12 @@ def _overwrite(vector: np.ndarray, values: Sequence[int]) -> None:
     if sorted(vector.tolist()) != sorted(values):
         raise ValueError(f"the signature names the tensors {sorted(values)}, the graph {sorted(vector.tolist())}")
     vector[:] = values
+
+
+def has_loop(tflite: bytes) -> bool:
+    """True where the file goes through a sequence step by step (a WHILE operation)."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(tflite, 0)
+    codes = {model.OperatorCodes(index).BuiltinCode() for index in range(model.OperatorCodesLength())}
+    return schema.BuiltinOperator.WHILE in codes

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from intake.errors import InvalidParams
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf, located, not_located
+from measure.loops import becomes_a_loop
 from measure.weights import WeightTensor
 from optimizers.declaration import Condition, parameter
 from optimizers.kernels import kernels_of
@@ -87,6 +88,16 @@ class PostTrainingQuantization(Technique):
         dtype = "float16" if params.mode == "float16" else "int8"
         return acts(layer, f"Its kernel is stored in {dtype}.", weights)
 
+    def treatments(self, model: Any, params: PostTrainingParams) -> tuple[Treatment, ...]:
+        """As of the base; where the file has a loop, int8 holds for the weights only."""
+        found = super().treatments(model, params)
+        if params.mode != "int8" or not any(becomes_a_loop(layer) for layer in model.layers):
+            return found
+        return tuple(
+            in_a_loop(model.get_layer(treatment.layer)) if treatment.verdict == "acts" else treatment
+            for treatment in found
+        )
+
     def verify(self, params: PostTrainingParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The dtype of each kernel."""
         return verify_dtype("float16" if params.mode == "float16" else "int8", weights, tensors)
@@ -99,6 +110,15 @@ def quantized_kernels(layer: Any, least_size: int) -> tuple[WeightOf, ...]:
         for kernel in kernels_of(layer)
         if kernel.size >= least_size
     )
+
+
+def in_a_loop(layer: Any) -> Treatment:
+    """What int8 means in a model with a loop, which the converter cannot calibrate."""
+    weights = quantized_kernels(layer, MIN_QUANTIZED_WEIGHTS)
+    why = "A recurrent layer of this model becomes a loop, which cannot be calibrated: arithmetic stays float32"
+    if not weights:
+        return left(layer, f"{why}, and kernels of fewer than {MIN_QUANTIZED_WEIGHTS:,} weights do, too.")
+    return acts(layer, f"{why}; its kernel is stored in int8.", weights)
 
 
 def verify_dtype(dtype: str, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:

@@ -10,15 +10,16 @@ import numpy as np
 from intake.keras_env import keras2, tfmot
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
+from measure.loops import becomes_a_loop, meets_a_mask
 from measure.weights import WeightTensor
 from optimizers.activation_ranges import set_activation_ranges
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kernels import kernels_of
-from optimizers.post_training_quantization import quantized_kernels, verify_dtype
+from optimizers.post_training_quantization import in_a_loop, quantized_kernels, verify_dtype
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
-from optimizers.wrapping import fits_a_wrapper, meets_a_mask
+from optimizers.wrapping import fits_a_wrapper
 
 
 class QuantizationAwareParams(TechniqueParams):
@@ -64,7 +65,7 @@ class QuantizationAwareTraining(Technique):
         wrapped = {layer.name.removeprefix("quant_"): layer for layer in trained.layers}
         for layer in clean.layers:
             if layer.weights:
-                layer.set_weights(_weights_named_like(layer, wrapped[layer.name]))
+                layer.set_weights(_float_weights(layer, wrapped[layer.name]))
         return clean
 
     def conversion(self, params: QuantizationAwareParams) -> Conversion:
@@ -77,13 +78,25 @@ class QuantizationAwareTraining(Technique):
 
     def treatment(self, layer: Any, params: QuantizationAwareParams) -> Treatment:
         """Layers that TFMOT emulates train with rounding; the others are quantized by the converter."""
-        weights = quantized_kernels(layer, 1)
         why = why_not_emulated(layer)
         if not why:
-            return acts(layer, "Trained with 8-bit rounding, stored in int8.", weights)
+            return acts(layer, "Trained with 8-bit rounding, stored in int8.", quantized_kernels(layer, 1))
         if not kernels_of(layer):
             return left(layer, f"{why} The converter quantizes it after the training, from representative samples.")
+        weights = quantized_kernels(layer, 1)
         return acts(layer, f"{why} Stored in int8 after the training, calibrated on representative samples.", weights)
+
+    def treatments(self, model: Any, params: QuantizationAwareParams) -> tuple[Treatment, ...]:
+        """As of the base; where the file has a loop, what is not emulated is stored in int8 but computed in float."""
+        found = super().treatments(model, params)
+        if not any(becomes_a_loop(layer) for layer in model.layers):
+            return found
+        return tuple(
+            in_a_loop(model.get_layer(treatment.layer))
+            if treatment.verdict == "acts" and why_not_emulated(model.get_layer(treatment.layer))
+            else treatment
+            for treatment in found
+        )
 
     def verify(
         self, params: QuantizationAwareParams, weights: list[WeightOf], tensors: list[WeightTensor]
@@ -166,7 +179,9 @@ def _follows_a_lone_convolution(layer: Any) -> bool:
     )
 
 
-def _weights_named_like(layer: Any, wrapped: Any) -> list[np.ndarray]:
+def _float_weights(layer: Any, wrapped: Any) -> list[np.ndarray]:
     """The quantizing wrapper replaces `layer.kernel` by a tensor, so weights are found by name among its variables."""
+    if type(wrapped) is type(layer):
+        return list(wrapped.get_weights())
     found = {str(weight.name).split(":")[0].split("/")[-1]: weight for weight in wrapped.weights}
     return [found[str(weight.name).split(":")[0].split("/")[-1]].numpy() for weight in layer.weights]

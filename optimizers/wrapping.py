@@ -21,14 +21,6 @@ def _takes_one_argument(node: Any) -> bool:
     return not any(_is_tensor(value) for value in tensorflow().nest.flatten(more))
 
 
-def meets_a_mask(layer: Any) -> bool:
-    """True where a mask of padded steps comes into a built layer, or starts in it."""
-    tensors = [
-        tensor for node in layer.inbound_nodes for tensor in tensorflow().nest.flatten((node.call_args, node.outputs))
-    ]
-    return any(getattr(tensor, "_keras_mask", None) is not None for tensor in tensors)
-
-
 def _is_tensor(value: Any) -> bool:
     return hasattr(value, "_keras_history")
 
