@@ -1,4 +1,4 @@
-"""What Keras 3 can compute between layers, put into TensorFlow words that a Keras 2 model understands."""
+"""Activations of Keras 3 that Keras 2 has not got, or computes differently, in TensorFlow functions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,31 @@ from collections.abc import Callable
 from typing import Any
 
 from intake import keras_env
-from intake.errors import UnsupportedModel
 
+SAME_IN_KERAS2 = frozenset(
+    (
+        "elu",
+        "exponential",
+        "gelu",
+        "linear",
+        "mish",
+        "relu",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softmax",
+        "softplus",
+        "softsign",
+        "swish",
+        "tanh",
+    )
+)
+"""Activations that mean the same in both Kerases. hard_sigmoid does not: the slopes differ."""
+ONLY_IN_KERAS3 = (
+    "celu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu", "log_sigmoid",
+    "log_softmax", "relu6", "soft_shrink", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink",
+    "threshold",
+)  # fmt: skip
 _SPLITTABLE = ("Activation", "Dense", "EinsumDense", "Conv", "DepthwiseConv", "SeparableConv")
 """Layers (or beginnings of their names) whose activation is the last thing they do."""
 
@@ -20,7 +43,35 @@ def composed_activation(layer: Any) -> Callable[[Any], Any] | None:
     if not type(layer).__name__.startswith(_SPLITTABLE) or "LSTM" in type(layer).__name__:
         return None
     name = getattr(getattr(layer, "activation", None), "__name__", None)
-    return _compositions().get(str(name))
+    return activation_function(name) if name in ONLY_IN_KERAS3 else None
+
+
+def activation_function(name: str) -> Callable[[Any], Any]:
+    """Return an activation of Keras 3 as a function of Keras 2 tensors."""
+    compositions = _compositions()
+    return compositions[name] if name in compositions else getattr(keras_env.keras3().activations, name)
+
+
+class Keras3Activation:
+    """An activation of Keras 3 inside a Keras 2 layer that cannot give it away, such as a recurrent one.
+
+    A function would not survive an HDF5 file: tf_keras 2.21 writes its registered name there and does not read it.
+    """
+
+    def __init__(self, activation: str) -> None:
+        self.activation = activation
+
+    def __call__(self, x: Any) -> Any:
+        return activation_function(self.activation)(x)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return {"activation": self.activation}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Keras3Activation:
+        """The same activation again."""
+        return cls(**config)
 
 
 def _compositions() -> dict[str, Callable[[Any], Any]]:
@@ -41,69 +92,4 @@ def _compositions() -> dict[str, Callable[[Any], Any]]:
         "hard_tanh": lambda x: tf.clip_by_value(x, -1.0, 1.0),
         "tanh_shrink": lambda x: x - tf.math.tanh(x),
         "squareplus": lambda x: (x + tf.math.sqrt(tf.math.square(x) + 4.0)) * 0.5,
-    }
-
-
-def call_operation(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Make one call of a Keras 3 operation (not a layer) on Keras 2 tensors.
-
-    Raises:
-        UnsupportedModel: the operation has no translation.
-    """
-    name = type(operation).__name__
-    translation = _operations().get(name)
-    if translation is None:
-        raise UnsupportedModel(
-            f"The operation '{name}' ('{operation.name}') between the layers has no counterpart in Keras 2 here. "
-            "Replace it by a layer and save the model again."
-        )
-    return translation(operation, *args, **kwargs)
-
-
-def _operations() -> dict[str, Callable[..., Any]]:
-    return {**_arithmetic(), **_shaping(), **_reductions()}
-
-
-def _arithmetic() -> dict[str, Callable[..., Any]]:
-    tf = keras_env.tensorflow()
-    two = {
-        "Add": tf.add, "Subtract": tf.subtract, "Multiply": tf.multiply, "Divide": tf.divide, "TrueDivide": tf.divide,
-        "Power": tf.pow, "Matmul": tf.matmul, "Maximum": tf.maximum, "Minimum": tf.minimum,
-    }  # fmt: skip
-    one = {
-        "Absolute": tf.abs, "Abs": tf.abs, "Exp": tf.exp, "Log": tf.math.log, "Negative": tf.negative,
-        "Relu": tf.nn.relu, "Relu6": tf.nn.relu6, "Rsqrt": tf.math.rsqrt, "Sigmoid": tf.math.sigmoid,
-        "Silu": tf.nn.silu, "Sqrt": tf.math.sqrt, "Square": tf.math.square, "Tanh": tf.math.tanh,
-    }  # fmt: skip
-    table: dict[str, Callable[..., Any]] = {}
-    for name, function in two.items():
-        table[name] = lambda operation, x, y, function=function: function(x, y)
-    for name, function in one.items():
-        table[name] = lambda operation, x, function=function: function(x)
-    table["Clip"] = lambda operation, x, x_min=None, x_max=None: tf.clip_by_value(x, x_min, x_max)
-    table["Softmax"] = lambda operation, x: tf.nn.softmax(x, axis=operation.axis)
-    table["Gelu"] = lambda operation, x: tf.nn.gelu(x, approximate=operation.approximate)
-    return table
-
-
-def _shaping() -> dict[str, Callable[..., Any]]:
-    tf = keras_env.tensorflow()
-    return {
-        "Cast": lambda operation, x, **_: tf.cast(x, operation.dtype),
-        "Concatenate": lambda operation, xs: tf.concat(list(xs), axis=operation.axis),
-        "ExpandDims": lambda operation, x: tf.expand_dims(x, axis=operation.axis),
-        "GetItem": lambda operation, x, key: x[key],
-        "Reshape": lambda operation, x: tf.reshape(x, [-1 if size is None else size for size in operation.newshape]),
-        "Squeeze": lambda operation, x: tf.squeeze(x, axis=operation.axis),
-        "Stack": lambda operation, xs: tf.stack(list(xs), axis=operation.axis),
-        "Transpose": lambda operation, x: tf.transpose(x, perm=operation.axes),
-    }
-
-
-def _reductions() -> dict[str, Callable[..., Any]]:
-    tf = keras_env.tensorflow()
-    functions = {"Max": tf.reduce_max, "Mean": tf.reduce_mean, "Min": tf.reduce_min, "Sum": tf.reduce_sum}
-    return {
-        name: lambda operation, x, function=function: function(x, axis=operation.axis, keepdims=operation.keepdims)
-        for name, function in functions.items()
     }

@@ -7,29 +7,18 @@ from typing import Any
 
 from intake import keras_env
 from intake.errors import UnsupportedModel
+from intake.keras3_activations import ONLY_IN_KERAS3, SAME_IN_KERAS2, Keras3Activation
 
 _RENAMED_KEYS = {"LeakyReLU": {"negative_slope": "alpha"}}
 _ACCEPTED_BESIDE_SIGNATURE = {"zero_output_for_mask"}
+_LEFT_OUT_KEYS = frozenset((("IntegerLookup", "dtype"),))
+"""Settings that mean something else in Keras 2."""
 _LAYER_KEYS = ("layer", "forward_layer", "backward_layer", "cell", "cells")
-_SAME_ACTIVATIONS = frozenset(
-    (
-        "elu",
-        "exponential",
-        "gelu",
-        "linear",
-        "mish",
-        "relu",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softmax",
-        "softplus",
-        "softsign",
-        "swish",
-        "tanh",
-    )
-)
-"""Activations that mean the same in both Kerases. hard_sigmoid does not: the slopes differ."""
+
+
+def is_without_twin(layer: Any) -> bool:
+    """Whether Keras 2 has no class of the same name as a built-in Keras 3 layer's."""
+    return _is_from_keras3(type(layer)) and not hasattr(keras_env.keras2().layers, type(layer).__name__)
 
 
 def keras2_class(layer: Any) -> Any:
@@ -66,7 +55,7 @@ def keras2_config(layer_name: str, class_name: str, config: dict[str, Any]) -> d
     translated: dict[str, Any] = {}
     for key, value in config.items():
         new_key = renamed.get(key, key)
-        if new_key in accepted:
+        if new_key in accepted and (class_name, new_key) not in _LEFT_OUT_KEYS:
             translated[new_key] = _translated_value(layer_name, new_key, value)
     return {key: value for key, value in translated.items() if value is not _LEFT_OUT}
 
@@ -114,11 +103,13 @@ def _dtype(layer_name: str, value: Any) -> str:
 def _activation(layer_name: str, key: str, value: Any) -> Any:
     if isinstance(value, dict) and isinstance(value.get("config"), dict):
         return _layer(layer_name, value)
-    if value is None or value in _SAME_ACTIVATIONS:
+    if value is None or value in SAME_IN_KERAS2:
         return "swish" if value == "silu" else value
+    if value in ONLY_IN_KERAS3:
+        return Keras3Activation(value)
     raise UnsupportedModel(
         f"Layer '{layer_name}' uses {key}='{value}', which Keras 2 does not have or computes differently. Use another "
-        f"activation, for example one of {', '.join(sorted(_SAME_ACTIVATIONS))}, and save the model again."
+        f"activation, for example one of {', '.join(sorted(SAME_IN_KERAS2))}, and save the model again."
     )
 
 

@@ -13,8 +13,10 @@ from typing import Any
 from intake import keras_env
 from intake.channels_last import ChannelOrder
 from intake.errors import UnsupportedModel
-from intake.keras3_activations import call_operation, composed_activation
-from intake.keras3_config import keras2_class, keras2_config
+from intake.keras3_activations import composed_activation
+from intake.keras3_config import is_without_twin, keras2_class, keras2_config
+from intake.keras3_operations import call_operation
+from intake.model_classes import ONLY_WHILE_TRAINING
 from intake.model_graph import Call, Keras3Library, layer_names, replay, tensor_name
 
 
@@ -29,8 +31,15 @@ class Keras3Layers:
     def call_again(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call of the Keras 3 model on Keras 2 tensors."""
         layer = call.operation
+        without_training = {key: value for key, value in kwargs.items() if key != "training"}
         if not Keras3Library().is_layer(layer):
-            return call_operation(layer, args, {key: value for key, value in kwargs.items() if key != "training"})
+            return call_operation(layer, args, without_training)
+        if type(layer).__name__ in ONLY_WHILE_TRAINING:
+            return args[0]
+        if is_without_twin(layer) and not layer.weights:
+            return call_operation(layer, args, without_training)
+        if type(layer).__name__ == "RMSNormalization":
+            return self._normalized(layer, args[0])
         if id(layer) not in self._twins:
             config, in_channels_last = self._order.adapted(
                 type(layer).__name__, layer.get_config(), args[0] if args else None
@@ -48,6 +57,19 @@ class Keras3Layers:
             raise _not_alike(layer, error) from error
         activation = composed_activation(layer)
         return activation(outputs) if activation else outputs
+
+    def _normalized(self, layer: Any, x: Any) -> Any:
+        """RMSNormalization: the scale is the kernel of an EinsumDense, the rest is TensorFlow."""
+        tf, rank = keras_env.tensorflow(), len(x.shape)
+        axes = [axis % rank for axis in ([layer.axis] if isinstance(layer.axis, int) else layer.axis)]
+        if id(layer) not in self._twins:
+            letters = "abcdefghij"[:rank]
+            equation = f"{letters},{''.join(letters[axis] for axis in axes)}->{letters}"
+            sizes = [None if axis not in axes else x.shape[axis] for axis in range(1, rank)]
+            twin = keras_env.keras2().layers.EinsumDense(equation, sizes, name=self._names[id(layer)])
+            self._twins[id(layer)] = (layer, twin, False)
+        scale = tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=axes, keepdims=True) + layer.epsilon)
+        return self._twins[id(layer)][1](x * scale)
 
     def copy_weights(self) -> None:
         """Copy every layer's weights; random states are no weights in Keras 3 and stay behind."""
@@ -85,6 +107,7 @@ def copy_weights(layer: Any, twin: Any) -> None:
     """
     weights = layer.get_weights()
     expected = [tuple(weight.shape) for weight in twin.weights]
+    weights = in_order_of_shapes(weights, expected)
     received = [tuple(weight.shape) for weight in weights]
     if expected != received:
         raise UnsupportedModel(
@@ -94,6 +117,17 @@ def copy_weights(layer: Any, twin: Any) -> None:
     twin.set_weights(weights)
     if hasattr(twin, "finalize_state"):
         twin.finalize_state()
+
+
+def in_order_of_shapes(weights: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """The weights in the order of these shapes, where the shapes alone tell it; else as they are.
+
+    Keras 3 lists the vector of a SpectralNormalization between the kernel and the bias, Keras 2 at the end.
+    """
+    own = [tuple(weight.shape) for weight in weights]
+    if own == list(shapes) or sorted(own) != sorted(shapes) or len(set(own)) != len(own):
+        return list(weights)
+    return [weights[own.index(shape)] for shape in shapes]
 
 
 def rebuild_in_keras2(model: Any) -> Any:

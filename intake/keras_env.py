@@ -7,6 +7,7 @@ Call these inside functions: importing this module loads nothing.
 
 from __future__ import annotations
 
+import importlib
 import os
 from types import ModuleType
 
@@ -29,10 +30,18 @@ def tensorflow() -> ModuleType:
 
 
 def keras2() -> ModuleType:
-    """Return tf_keras: the Keras 2 in which every technique works."""
+    """Return tf_keras: the Keras 2 in which every technique works.
+
+    It also knows what a rebuilt model may hold: activations of Keras 3 inside recurrent layers, and the one public layer
+    that tf_keras itself forgets when it loads a file.
+    """
     prepare_environment()
     import tf_keras
 
+    from intake.keras3_activations import Keras3Activation
+
+    known = tf_keras.utils.get_custom_objects()
+    known.update(Keras3Activation=Keras3Activation, SpectralNormalization=tf_keras.layers.SpectralNormalization)
     return tf_keras
 
 
@@ -50,3 +59,13 @@ def tfmot() -> ModuleType:
     import tensorflow_model_optimization as toolkit
 
     return toolkit
+
+
+def part_of(library: ModuleType, name: str) -> ModuleType:
+    """Return a module inside one of these libraries that the library itself does not hand out.
+
+    Args:
+        library: what `tensorflow` or `keras2` returned.
+        name: the module below it, for example "core.protobuf.saved_model_pb2".
+    """
+    return importlib.import_module(f"{library.__name__}.{name}")

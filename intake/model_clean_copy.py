@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 
 from intake import keras_env
-from intake.model_classes import ACTIVATIONS
+from intake.model_classes import ACTIVATIONS, ONLY_WHILE_TRAINING
 from intake.model_scan import ScannedModel
 
 _CUDNN_TWINS = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
@@ -56,15 +56,20 @@ def write_clean_copy(scanned: ScannedModel, folder: Path) -> CleanCopy:
 
     Raises whatever h5py or zipfile raise where the file is damaged.
     """
-    cleaner = _ConfigCleaner()
-    config = cleaner.clean(scanned.config)
+    config, notes = cleaned_config(scanned.config)
     if scanned.is_zip:
         path = folder / "model.keras"
         _write_zip(scanned, config, path)
     else:
         path = folder / "model.h5"
         _write_hdf5(scanned, config, path)
-    return CleanCopy(path, tuple(cleaner.notes))
+    return CleanCopy(path, notes)
+
+
+def cleaned_config(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the configuration of a model as the Keras of today reads it, and what was changed, in sentences."""
+    cleaner = _ConfigCleaner()
+    return cleaner.clean(config), tuple(cleaner.notes)
 
 
 @dataclass
@@ -79,6 +84,8 @@ class _ConfigCleaner:
             return node
         if node.get("class_name") == "function" and node.get("config") in ACTIVATIONS:
             return node["config"]
+        if node.get("class_name") in ONLY_WHILE_TRAINING:
+            self._note(f"{node['class_name']} changes images only while Keras 3 trains; it is left out here.")
         cleaned = {key: self._entry(key, value) for key, value in node.items() if key != "compile_config"}
         return self._without_cudnn(_in_todays_words(cleaned))
 
