@@ -95,7 +95,7 @@ def test_interval_of_a_share_stays_within_it() -> None:
 # --- data without labels -------------------------------------------------------------------------------------------
 
 
-def store(folder: Path, options: DatasetOptions | None = None, **arrays: np.ndarray) -> Dataset:
+def store(folder: Path, options: DatasetOptions | None = None, **arrays: Any) -> Dataset:
     np.savez(folder / "data.npz", **arrays)
     parse_dataset(folder / "data.npz", options or DatasetOptions(), folder / "parsed")
     return load_parsed(folder / "parsed")

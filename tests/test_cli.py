@@ -100,6 +100,33 @@ def test_mistakes_are_sentences(
     assert ran.stdout == ""
 
 
+def test_a_model_alone_is_inspected_with_random_inputs(cli_home: Path, easy_files: tuple[Path, Path]) -> None:
+    ran = cli(cli_home, "inspect", "--model", easy_files[0])
+    assert ran.returncode == 0, ran.stderr
+    assert "the inputs are random" in ran.stderr
+    assert "measured by agreement with the uploaded model" in ran.stdout
+    refused = cli(cli_home, "inspect", "--model", easy_files[0], "--task", "classification")
+    assert refused.returncode == 2
+    assert "Choose agreement or add a dataset" in refused.stderr
+
+
+def test_a_run_on_random_inputs_says_so(cli_home: Path, easy_files: tuple[Path, Path]) -> None:
+    ran = cli(cli_home, "run", "--model", easy_files[0], "--technique", "post_training_quantization", "--json")
+    assert ran.returncode == 0, ran.stderr
+    outcome = json.loads(ran.stdout)
+    assert (outcome["dataset"], outcome["result"]["metric_name"]) == ("random inputs", "agreement")
+
+
+def test_labels_can_be_left_out(cli_home: Path, easy_files: tuple[Path, Path]) -> None:
+    model, dataset = easy_files
+    ran = cli(cli_home, "inspect", "--model", model, "--dataset", dataset, "--no-labels", "--json")
+    assert ran.returncode == 0, ran.stderr
+    shown = json.loads(ran.stdout)
+    assert (shown["dataset"]["label_kind"], shown["match"]["fit"]["task"]) == ("none", "agreement")
+    chosen = cli(cli_home, "inspect", "--model", model, "--dataset", dataset, "--task", "agreement", "--json")
+    assert json.loads(chosen.stdout)["match"]["fit"]["metric_name"] == "agreement"
+
+
 def test_missing_file_is_a_sentence(cli_home: Path, easy_files: tuple[Path, Path]) -> None:
     ran = cli(cli_home, "inspect", "--model", "nowhere.h5", "--dataset", easy_files[1])
     assert ran.returncode == 2

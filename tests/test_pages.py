@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
-from intake.dataset_info import DatasetOptions
+from intake.dataset_info import RANDOM_INPUTS_NOTE, DatasetOptions
 from intake.fit import Fit
 from intake.tasks import impossible_losses
 from optimizers import TECHNIQUES
@@ -26,7 +27,9 @@ from runs.settings import Settings
 from runs.store import Store
 from tests.test_charts import result
 from ui import new_run, session
+from ui.formatting import as_text
 from ui.forms import fine_tuning_prefix, fine_tuning_specs, help_text, label_text, widget_key
+from ui.new_project import WITHOUT
 from ui.tradeoff import OPEN_KEY
 
 APP = Path(__file__).parent.parent / "app.py"
@@ -408,6 +411,34 @@ def test_upload_that_is_gone_is_told_and_can_be_replaced(service: Service) -> No
     app = open_page("pages/new_project.py", model="feedbeef", data="../..", options="{not json", fit='{"task": "x"}')
     assert len(app.error) == 2
     assert {uploader.key for uploader in app.file_uploader} == {"new:model_file", "new:data_file"}
+
+
+def test_one_can_go_on_without_a_dataset_and_come_back(service: Service) -> None:
+    upload = service.add_upload("net.keras", io.BytesIO(b"abc"))
+    app = open_page("pages/new_project.py", model=upload.upload_id, data=WITHOUT)
+    assert RANDOM_INPUTS_NOTE in texts(app)
+    assert "new:data_file" not in {uploader.key for uploader in app.file_uploader}
+    app.button(key="new:data_remove").click().run()
+    assert not app.exception
+    assert "data" not in app.query_params
+    assert "new:data_file" in {uploader.key for uploader in app.file_uploader}
+
+
+def test_a_project_on_random_inputs_says_so_wherever_it_is_shown(service: Service, project: Project) -> None:
+    fit = Fit(task="agreement", loss="distillation", metric_name="agreement", outputs=("classes",))
+    alone = Store(service.settings).add_project(
+        project.model_copy(update={"name": "alone", "dataset": None, "fit": fit})
+    )
+    run = finished(service, alone, "Baseline", Recipe(), 0.98, 100_000)
+    Store(service.settings).log_result(
+        run.run_id, result(0.98, 1000).model_copy(update={"metric_name": "agreement"}), 0, 0
+    )
+    Store(service.settings).add_note(run.run_id, RANDOM_INPUTS_NOTE)
+    assert "random inputs" in texts(open_page())
+    assert RANDOM_INPUTS_NOTE in texts(open_page("pages/project.py", project=alone.project_id))
+    shown = open_page("pages/run.py", run=run.run_id)
+    assert as_text(RANDOM_INPUTS_NOTE) in texts(shown)
+    assert (shown.metric[0].label, shown.metric[0].value) == ("Agreement", "98.00 %")
 
 
 # --- help ---------------------------------------------------------------------------------------------------------

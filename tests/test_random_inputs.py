@@ -91,7 +91,7 @@ def test_each_input_gets_what_it_can_take(mixed: Any, tmp_path: Path) -> None:
     data = made(mixed, tmp_path)
     words, pixels, picture, place, flags, table = data.part("train").arrays
     assert (words.min(), words.max()) == (0, 49)
-    assert (pixels.dtype, pixels.min(), pixels.max()) == (np.uint8, 0, 255)
+    assert (str(pixels.dtype), pixels.min(), pixels.max()) == ("uint8", 0, 255)
     assert 0 <= picture.min() < picture.max() < 1
     assert set(np.unique(place)) == set(range(7))
     assert set(np.unique(flags)) == {0, 1}

@@ -101,6 +101,20 @@ def test_own_model_and_data_become_a_project(page: Page, app: App, easy_files: t
     expect(page.locator(POINTS)).to_have_count(1)
 
 
+def test_a_model_alone_becomes_a_project(page: Page, app: App, easy_files: tuple[Path, Path]) -> None:
+    page.goto(f"{app.url}/new_project")
+    page.locator("input[type=file]").first.set_input_files(easy_files[0])
+    page.get_by_role("button", name="Go on without a dataset").click(timeout=RUN_TIMEOUT_MS)
+    expect(page).to_have_url(re.compile("data=random"))
+    expect(page.get_by_text("the inputs are random").first).to_be_visible()
+    page.reload()  # everything is in the address
+    page.get_by_role("button", name="Create project").click(timeout=RUN_TIMEOUT_MS)
+    expect(page).to_have_url(re.compile(r"project=\d+"))
+    expect(page.locator(PLOT)).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(page.get_by_text("the inputs are random").first).to_be_visible()
+    expect(page.locator(PLOT).get_by_text("Agreement of the .tflite with the uploaded model in %")).to_be_visible()
+
+
 def upload_both(page: Page, app: App, model: Path, dataset: Path) -> None:
     page.goto(f"{app.url}/new_project")
     page.locator("input[type=file]").first.set_input_files(model)
