@@ -105,10 +105,10 @@ def schedule_steps(params: PruningParams, plan: TrainingPlan) -> ScheduleSteps:
 class Pruning(Technique):
     """TFMOT's magnitude pruning on every kernel but depthwise ones.
 
-    The masks are applied between the training steps rather than by TFMOT's wrapper around each layer: the arithmetic
-    is the wrapper's own (`pruning_impl.Pruning`), but a wrapper refuses what TFMOT has no rule for (Bidirectional,
-    TimeDistributed, ConvLSTM, custom layers; tensorflow/model-optimization #374, #1098), loses the mask of padded
-    sequences and cannot take a second input.
+    TFMOT's schedules decide when and how much. The masks are applied between the training steps rather than by TFMOT's
+    wrapper around each layer, which comes to the same, but the wrapper refuses what TFMOT has no rule for
+    (Bidirectional, TimeDistributed, ConvLSTM, custom layers; tensorflow/model-optimization #374, #1098), loses the
+    mask of padded sequences and cannot take a second input.
     """
 
     name = "pruning"
@@ -214,26 +214,27 @@ def _weights(layer: Any, kernels: list[Kernel]) -> tuple[WeightOf, ...]:
 
 
 class Masks:
-    """Which weights of some kernels are kept; TFMOT's rule decides, at the steps of TFMOT's schedule."""
+    """Which weights of some kernels are kept, updated at the steps of a TFMOT schedule."""
 
     def __init__(self, kernels: list[Any], schedule: Any) -> None:
-        from tensorflow_model_optimization.python.core.sparsity.keras.pruning_impl import Pruning as MagnitudePruning
-
         tf = tensorflow()
-        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._step, self._schedule, self._kernels = 0, schedule, kernels
         self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in kernels]
-        thresholds = [tf.Variable(0.0, dtype=kernel.dtype, trainable=False) for kernel in kernels]
-        triples = list(zip(kernels, self._masks, thresholds, strict=True))
-        rule = MagnitudePruning(lambda: self._step, triples, schedule, (1, 1), "AVG")
-
-        def update() -> None:
-            rule.conditional_mask_update()
 
         def apply() -> None:
-            for kernel, mask, _ in triples:
+            for kernel, mask in zip(kernels, self._masks, strict=True):
                 kernel.assign(kernel * mask)
 
-        self._update, self._apply = tf.function(update), tf.function(apply)
+        self._apply = tf.function(apply)
+
+    def next_step(self) -> None:
+        """Go on to the next optimizer step, prune where it is time, and keep at zero what was pruned."""
+        self._step += 1
+        is_time, sparsity = self._schedule(tensorflow().constant(self._step, "int64"))
+        if bool(is_time):
+            for kernel, mask in zip(self._kernels, self._masks, strict=True):
+                mask.assign(largest_kept(kernel.numpy(), float(sparsity)))
+        self._apply()
 
     def sparsity(self) -> float:
         """Share of zeros over all the kernels, 0 to 1."""
@@ -242,14 +243,12 @@ class Masks:
         return 1 - kept / size
 
     def callback(self) -> Any:
-        """Return the Keras callback that updates and applies the masks; steps count from 1, as in TFMOT."""
+        """Return the Keras callback that does this while a model trains."""
         masks = self
 
         class MaskKernels(keras2().callbacks.Callback):  # type: ignore[misc]
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-                masks._step.assign_add(1)
-                masks._update()
-                masks._apply()
+                masks.next_step()
 
             def on_test_begin(self, logs: Any = None) -> None:
                 masks._apply()
@@ -258,3 +257,15 @@ class Masks:
                 masks._apply()
 
         return MaskKernels()
+
+
+def largest_kept(weights: np.ndarray, sparsity: float) -> np.ndarray:
+    """Return a mask of 0 and 1 with round(sparsity * size) zeros, where the magnitudes are smallest.
+
+    TFMOT compares with a threshold instead and keeps all weights that equal it, so kernels with many equal weights
+    (clustered or quantized before) stay denser than asked.
+    """
+    mask = np.ones(weights.size, weights.dtype)
+    count = min(round(sparsity * weights.size), weights.size - 1)
+    mask[np.argsort(np.abs(weights.reshape(-1)), kind="stable")[:count]] = 0
+    return mask.reshape(weights.shape)

@@ -126,17 +126,24 @@ class Technique:
 def clone_with_weights(model: Any, wrap_layer: Any = None) -> Any:
     """Return a copy that shares nothing with `model`.
 
-    `prune_low_magnitude` zeroes, and `cluster_weights` corrupts, the very layers they are handed, so every job
-    starts from a copy.
+    Pruning zeroes, and `cluster_weights` corrupts, the very layers they are handed, so every job starts from a copy.
 
     Args:
         model: functional or Sequential tf_keras model.
         wrap_layer: layer -> layer, applied to each layer of the copy; None leaves them.
     """
     models = keras2().models
-    copy = models.clone_model(model)
+    copy = models.clone_model(model, clone_function=_without_activity_regularizer)
     copy.set_weights(model.get_weights())
     return copy if wrap_layer is None else models.clone_model(copy, clone_function=wrap_layer)
+
+
+def _without_activity_regularizer(layer: Any) -> Any:
+    """A penalty on activations is bound to the graph that a layer was first called in; no wrapper survives that."""
+    config = layer.get_config()
+    if config.get("activity_regularizer") is not None:
+        config["activity_regularizer"] = None
+    return type(layer).from_config(config)
 
 
 def require_weights(title: str, weights: list[WeightOf]) -> None:
