@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-UploadedFormat = Literal["h5", "keras2", "keras3", "h5_keras3"]
-"""h5: HDF5 of Keras 1/2; keras2: `.keras` zip of Keras 2.13-2.15; keras3: `.keras` of Keras 3; h5_keras3: HDF5 of Keras 3."""
+UploadedFormat = Literal["h5", "keras2", "keras3", "h5_keras3", "saved_model"]
+"""h5: HDF5 of Keras 1/2; keras2: `.keras` zip of Keras 2.13-2.15; keras3: `.keras` of Keras 3; h5_keras3: HDF5 of
+Keras 3; saved_model: a zip of TensorFlow's SavedModel folder."""
 
 
 class LayerInfo(BaseModel):

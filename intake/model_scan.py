@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -26,8 +26,9 @@ from intake.keras1_config import in_words_of_keras2
 from intake.model_config_scan import config_problems
 from intake.model_hdf5_scan import hdf5_problems
 from intake.model_info import UploadedFormat
+from intake.saved_model_files import graph_members, saved_model_problems
 
-ACCEPTED_EXTENSIONS = (".keras", ".h5", ".hdf5")
+ACCEPTED_EXTENSIONS = (".keras", ".h5", ".hdf5", ".zip")
 MAX_ZIP_MEMBERS = 1_000
 MAX_EXPANDED_BYTES = 4 * 1024**3
 MAX_JSON_BYTES = 64 * 1024**2
@@ -63,7 +64,7 @@ class ScannedModel:
 
 
 def scan_model(path: Path) -> ScannedModel:
-    """Read and judge a model file by its content (the extension must be .keras, .h5 or .hdf5).
+    """Read and judge a model file by its content (the extension must be .keras, .h5, .hdf5 or .zip).
 
     Raises:
         UnsupportedModel: the file is no Keras model, is damaged, holds weights only, holds code or classes that
@@ -85,9 +86,9 @@ def scan_model(path: Path) -> ScannedModel:
 
 def _wrong_extension(path: Path) -> str:
     received = f"'{path.suffix}'" if path.suffix else "no extension"
-    hint = "A zipped SavedModel is not accepted; " if path.suffix.lower() in (".zip", ".pb") else ""
+    hint = "zip the whole folder that holds it, or " if path.suffix.lower() == ".pb" else ""
     return (
-        f"{path.name} has {received}; a model must be a .keras, .h5 or .hdf5 file. {hint}"
+        f"{path.name} has {received}; a model must be a .keras, .h5 or .hdf5 file, or a .zip of a SavedModel folder: {hint}"
         "open the model in Keras, save it with model.save('model.keras') and upload that file."
     )
 
@@ -160,6 +161,9 @@ def _weights_only(path: Path, file: h5py.File) -> str:
 def _scan_zip(path: Path) -> ScannedModel:
     with zipfile.ZipFile(path) as archive:
         problems = _archive_problems(archive, path.name)
+        if not problems and graph_members(archive.namelist()):
+            return _scan_saved_model(path, archive)
+        problems = problems or _missing_members(archive, path.name)
         if problems:
             raise UnsupportedModel(problems)
         config = _parsed(_json_member(archive, "config.json"), path.name)
@@ -177,7 +181,6 @@ def _scan_zip(path: Path) -> ScannedModel:
 
 def _archive_problems(archive: zipfile.ZipFile, file_name: str) -> list[str]:
     members = archive.infolist()
-    names = {member.filename for member in members}
     problems = [
         f"{file_name} holds the member '{member.filename[:80]}', which would be written outside its folder or is a "
         "link. Such an archive is not opened."
@@ -191,15 +194,34 @@ def _archive_problems(archive: zipfile.ZipFile, file_name: str) -> list[str]:
             f"{MAX_EXPANDED_BYTES / 1024**3:.0f} GiB in {MAX_ZIP_MEMBERS:,} members are accepted. "
             "Upload a smaller model."
         )
-    if any(PurePosixPath(name).name == "saved_model.pb" for name in names):
-        problems.append(f"{file_name} is a zipped SavedModel, not a .keras archive. {_SAVE_AGAIN}")
-    else:
-        missing = [name for name in ("config.json", "metadata.json", "model.weights.h5") if name not in names]
-        if missing:
-            problems.append(
-                f"{file_name} is a zip archive without {', '.join(missing)}, so it is no .keras model. {_SAVE_AGAIN}"
-            )
     return problems
+
+
+def _missing_members(archive: zipfile.ZipFile, file_name: str) -> list[str]:
+    names = archive.namelist()
+    missing = [name for name in ("config.json", "metadata.json", "model.weights.h5") if name not in names]
+    if not missing:
+        return []
+    if file_name.lower().endswith(".zip"):
+        return [
+            f"{file_name} is a zip without a saved_model.pb, so it is no SavedModel. If it holds samples, upload it as the "
+            f"dataset. If it is a model: zip the whole folder that model.export() wrote. Found: {', '.join(names[:3])}."
+        ]
+    return [f"{file_name} is a zip archive without {', '.join(missing)}, so it is no .keras model. {_SAVE_AGAIN}"]
+
+
+def _scan_saved_model(path: Path, archive: zipfile.ZipFile) -> ScannedModel:
+    from intake.saved_model_scan import scan_saved_model  # which needs this module
+
+    problems = saved_model_problems(archive, path.name)
+    if problems:
+        raise UnsupportedModel(problems)
+    return scan_saved_model(path, archive.namelist(), _digest(path))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _member_escapes(member: zipfile.ZipInfo) -> bool:
@@ -254,8 +276,6 @@ def _scanned(
     training: object,
 ) -> ScannedModel:
     loss, from_logits = _saved_loss(training)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return ScannedModel(
         path=path,
         uploaded_format=uploaded_format,
@@ -263,7 +283,7 @@ def _scanned(
         config=config,
         metadata=metadata,
         file_bytes=path.stat().st_size,
-        sha256=digest,
+        sha256=_digest(path),
         saved_loss=loss,
         saved_loss_from_logits=from_logits,
     )

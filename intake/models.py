@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from intake.model_graph import Keras2Library, Keras3Library, layer_names
 from intake.model_info import ModelInfo
 from intake.model_scan import ScannedModel, scan_model
 
+from intake.saved_model_scan import ScannedSavedModel
+from intake.saved_models import open_saved_model, save_saved_model
 PREPARED_MODEL = "model.h5"
 PREPARED_INFO = "info.json"
 
@@ -32,16 +35,16 @@ def inspect_model(path: Path, prepared_dir: Path) -> ModelInfo:
     outputs were compared with those of the uploaded one. Writes `model.h5` and `info.json`, each in one step.
 
     Args:
-        path: the uploaded file (.keras, .h5, .hdf5); its name is kept in the returned info.
+        path: the uploaded file (.keras, .h5, .hdf5, .zip of a SavedModel); its name is kept in the returned info.
         prepared_dir: created if needed.
 
     Raises:
         UnsupportedModel: the file must not or cannot be opened, or has no equal in Keras 2.
     """
     scanned = scan_model(path)
-    with _opened(scanned) as (original, notes), _rewording(scanned, "could be opened, but not run on a random batch"):
-        model, largest = clean_keras3(original) if scanned.is_keras3 else clean_keras2(original)
-    info = describe_model(scanned, model, largest, notes)
+    with _opened(scanned) as opened, _rewording(scanned, "could be opened, but not run on a random batch"):
+        model, largest = clean_keras3(opened.model) if scanned.is_keras3 else clean_keras2(opened.model)
+    info = describe_model(scanned, model, max(largest, opened.difference), opened.notes)
     prepared_dir.mkdir(parents=True, exist_ok=True)
     _write_in_one_step(prepared_dir / PREPARED_MODEL, lambda target: _save_hdf5(model, target))
     _write_in_one_step(
@@ -65,7 +68,8 @@ def load_prepared(prepared_dir: Path) -> Any:
 def save_as_uploaded(model: Any, uploaded: Path, info: ModelInfo, target_dir: Path) -> Path:
     """Write the weights of `model` into the uploaded model and save that in the format that was uploaded.
 
-    Structure, nesting and format stay as uploaded (for Keras 3 files: readable by plain Keras 3); no optimizer state.
+    Structure, nesting and format stay as uploaded (for Keras 3 files: readable by plain Keras 3); no optimizer state. A
+    SavedModel comes back as a zip that serves the same signature.
 
     Args:
         model: tf_keras model with the layer names of the prepared one, wrappers stripped. Any weights may differ.
@@ -81,28 +85,52 @@ def save_as_uploaded(model: Any, uploaded: Path, info: ModelInfo, target_dir: Pa
         UnsupportedModel: the uploaded file cannot be opened any more.
     """
     scanned = scan_model(uploaded)
-    target = target_dir / _returned_name(Path(info.file_name), scanned.is_zip)
+    target = target_dir / _returned_name(Path(info.file_name), scanned)
     target_dir.mkdir(parents=True, exist_ok=True)
-    with _opened(scanned) as (original, _):
-        _transfer_weights(model, _named_layers(scanned, original))
-        _write_in_one_step(target, lambda path: original.save(str(path)))
+    with _opened(scanned) as opened:
+        _transfer_weights(model, _named_layers(scanned, opened.model))
+        _write_in_one_step(target, lambda path: _save_as(scanned, opened.model, path))
     return target
 
 
 @contextmanager
-def _opened(scanned: ScannedModel) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Give the scanned model as opened by the Keras that it needs, and the notes of what was mended."""
+def _save_as(scanned: ScannedModel, original: Any, path: Path) -> None:
+    if isinstance(scanned, ScannedSavedModel):
+        save_saved_model(original, scanned, path)
+    else:
+        original.save(str(path))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An uploaded model as the Keras that it needs opened it."""
+
+    model: Any
+    notes: tuple[str, ...]
+    """What was mended."""
+    difference: float = 0.0
+    """Largest difference of outputs that opening brought."""
+
+
+def _opened(scanned: ScannedModel) -> Iterator[_Opened]:
+    """Open a scanned model; files that it needs are there as long as the context."""
     with tempfile.TemporaryDirectory() as folder:
         with _rewording(scanned, "passed the safety checks, but Keras cannot open it"):
-            copy = write_clean_copy(scanned, Path(folder))
-            library = keras_env.keras3() if scanned.is_keras3 else keras_env.keras2()
-            model = library.models.load_model(str(copy.path), compile=False, safe_mode=True)
-        if not getattr(model, "inputs", None):
+            opened = _open(scanned, Path(folder))
+        if not getattr(opened.model, "inputs", None):
             raise UnsupportedModel(
                 f"{scanned.path.name} does not say which shape its input has. Build the model (call it once, or start "
                 "it with an Input layer) and save it again."
             )
-        yield model, copy.notes
+        yield opened
+
+
+def _open(scanned: ScannedModel, folder: Path) -> _Opened:
+    if isinstance(scanned, ScannedSavedModel):
+        return _Opened(*open_saved_model(scanned, folder))
+    copy = write_clean_copy(scanned, folder)
+    library = keras_env.keras3() if scanned.is_keras3 else keras_env.keras2()
+    return _Opened(library.models.load_model(str(copy.path), compile=False, safe_mode=True), copy.notes)
 
 
 @contextmanager
@@ -151,9 +179,11 @@ def _transfer_weights(model: Any, originals: dict[str, Any]) -> None:
         layer.set_weights(new)
 
 
-def _returned_name(name: Path, is_zip: bool) -> str:
+def _returned_name(name: Path, scanned: ScannedModel) -> str:
     """The extension must fit the content: an HDF5 file that was uploaded as .keras goes back as .h5."""
-    fitting = (".keras",) if is_zip else (".h5", ".hdf5")
+    fitting: tuple[str, ...] = (".keras",) if scanned.is_zip else (".h5", ".hdf5")
+    if isinstance(scanned, ScannedSavedModel):
+        fitting = (".zip",)
     return name.name if name.suffix in fitting else name.stem + fitting[0]
 
 

@@ -78,7 +78,7 @@ def problems_of(path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["model.zip", "model.pt", "model", "model.pb", "model.onnx"])
+@pytest.mark.parametrize("name", ["model.tar", "model.pt", "model", "model.pb", "model.onnx"])
 def test_other_extension_names_the_accepted_ones(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PK\x03\x04")
     message = problems_of(tmp_path / name)
@@ -235,7 +235,7 @@ def test_path_traversal_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_archive_without_a_model_and_saved_model(tmp_path: Path) -> None:
-    for name, words in (("readme.txt", "without config.json"), ("m/saved_model.pb", "zipped SavedModel")):
+    for name, words in (("readme.txt", "without config.json"), ("m/saved_model.pb", "without its weights")):
         path = tmp_path / "a.keras"
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(name, b"x")
