@@ -21,13 +21,13 @@ _FOLLOWING = words(
 )
 """Layers that compute the same in either order, so they go on in the order that the layer before them has."""
 _WITH_CHANNEL_AXIS = frozenset(("BatchNormalization", "Concatenate", "SyncBatchNormalization", "Softmax"))
-_WRITTEN_PER_PLACE = frozenset(("LocallyConnected1D", "LocallyConnected2D"))
-"""Layers whose weights are laid out for one order."""
+_LEFT_AS_THEY_ARE = frozenset(("Bidirectional", "LocallyConnected1D", "LocallyConnected2D"))
+"""Layers whose weights are laid out for one order, or that join two results along the last axis, whichever it is."""
 
 
 def keeps_channels_first(class_name: str, config: dict[str, Any]) -> bool:
     """Whether a layer of this class and configuration (of either Keras) works in channels first."""
-    if class_name in _WRITTEN_PER_PLACE:
+    if class_name in _LEFT_AS_THEY_ARE:
         return False
     return _innermost(config).get("data_format") == "channels_first"
 

@@ -17,7 +17,7 @@ from intake.keras3_activations import composed_activation
 from intake.keras3_config import is_without_twin, keras2_class, keras2_config
 from intake.keras3_operations import call_operation
 from intake.model_classes import ONLY_WHILE_TRAINING
-from intake.model_graph import Call, Keras3Library, layer_names, replay, tensor_name
+from intake.model_graph import Call, Keras3Library, layer_names, plain_name, replay, tensor_name
 
 
 class Keras3Layers:
@@ -151,12 +151,14 @@ def rebuild_with(
     keras = keras_env.keras2()
     inputs = [_new_input(tensor) for tensor in model.inputs]
     outputs, tensors = replay(library, model, inputs, call_again)
-    return keras.Model(_one_or_list(inputs), _one_or_list(library.flatten(outputs)), name=model.name), tensors
+    return keras.Model(
+        _one_or_list(inputs), _one_or_list(library.flatten(outputs)), name=plain_name(model.name)
+    ), tensors
 
 
 def _new_input(tensor: Any) -> Any:
     dtype = tensor.dtype if isinstance(tensor.dtype, str) else tensor.dtype.name
-    return keras_env.keras2().Input(shape=tuple(tensor.shape)[1:], dtype=dtype, name=tensor_name(tensor))
+    return keras_env.keras2().Input(shape=tuple(tensor.shape)[1:], dtype=dtype, name=plain_name(tensor_name(tensor)))
 
 
 def _one_or_list(tensors: Sequence[Any]) -> Any:

@@ -45,6 +45,9 @@ LAYER_CLASSES = words(
 )
 """Layers and models of Keras 2 and Keras 3."""
 
+FOR_TEXT = words("StringLookup TextVectorization")
+"""Layers that take text. They may hold files or tables, and TensorFlow Lite lacks the operations."""
+
 ONLY_IN_KERAS1 = words("BatchNormalizationMode Highway MaxoutDense Merge ParametricSoftplus SReLU")
 """Layers of Keras 1 without an equal today; BatchNormalizationMode is what its modes 1 and 2 are called here."""
 

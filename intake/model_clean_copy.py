@@ -18,6 +18,7 @@ import h5py
 
 from intake import keras_env
 from intake.model_classes import ACTIVATIONS, ONLY_WHILE_TRAINING
+from intake.model_config_scan import graph_node
 from intake.model_scan import ScannedModel
 
 _CUDNN_TWINS = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
@@ -143,6 +144,8 @@ def _in_todays_words(node: dict[str, Any]) -> dict[str, Any]:
     if class_name in _FOR_TRAINING_ONLY:  # they return their input
         kept = {"name": settings.get("name"), "activation": "linear"}
         return {**node, "class_name": "Activation", "config": kept}
+    if class_name == "TensorFlowOpLayer":
+        return {**node, "config": {**settings, "node_def": graph_node(settings.get("node_def"))}}
     class_name = _TODAYS_NAMES.get(class_name.removeprefix(">"), class_name.removeprefix(">"))
     if class_name in ("GRU", "GRUCell") and "reset_after" not in settings:
         settings = {**settings, "reset_after": False}

@@ -64,6 +64,8 @@ class _Keras2Copies:
     def _copy(self, layer: Any, inputs: Any) -> tuple[Any, bool]:
         config = {**layer.get_config(), "name": self._names[id(layer)]}
         config.pop("batch_input_shape", None)
+        if type(layer).__name__ == "TensorFlowOpLayer":  # puts this before its name itself
+            config["name"] = config["name"].removeprefix("tf_op_layer_")
         config, in_channels_last = self._order.adapted(type(layer).__name__, config, inputs)
         return type(layer).from_config(config), in_channels_last
 

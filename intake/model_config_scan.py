@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from intake.model_classes import (
     ACTIVATIONS,
     CODE_CLASSES,
+    FOR_TEXT,
     KERAS3_OPERATIONS,
     LAYER_CLASSES,
     ONLY_IN_KERAS1,
@@ -17,6 +19,7 @@ from intake.model_classes import (
     TENSORFLOW_FUNCTIONS,
     TENSORFLOW_NAMESPACES,
 )
+from intake.saved_model_ops import COMPUTING
 
 _KERAS_MODULE = re.compile(r"(keras|tf_keras|tensorflow\.keras|tensorflow\.python\.keras)(\.[A-Za-z0-9_]+)*\Z")
 _OPERATION_MODULE = re.compile(r"keras\.src\.ops(\.[a-z_]+)+\Z")
@@ -88,7 +91,7 @@ def _findings(node: object, layer: str, depth: int) -> Iterator[_Finding]:
     elif isinstance(node, dict):
         layer = _layer_name(node, layer)
         yield from _own_findings(node, layer)
-        if node.get("class_name") in CODE_CLASSES:
+        if str(node.get("class_name")).removeprefix(">") in CODE_CLASSES:
             return  # refused as a whole
         for key, value in node.items():
             if key != "compile_config":  # never used: it is taken out before the file is opened
@@ -123,10 +126,18 @@ def _class_reason(node: dict[str, Any]) -> str | None:
     name, module = node["class_name"], node.get("module")
     if not isinstance(name, str):
         return "its class name is not a text, so the file is damaged. Save the model again."
+    name = name.removeprefix(">")  # how TensorFlow 2.1 wrote some built-in classes
     if name in CODE_CLASSES:
         return _CODE
     if name == "function":
         return _function_reason(node)
+    if name in FOR_TEXT and _module_is_keras(module):
+        return (
+            f"it turns text into numbers ({name}), for which TensorFlow Lite has no operation. Save the part of the model "
+            "after it, which takes the numbers, as its own model, and keep the text step in front of it."
+        )
+    if name == "TensorFlowOpLayer" and module is None:
+        return _graph_operation_reason(node.get("config"))
     if name in ONLY_IN_KERAS1 and module is None:
         return _keras1_reason(node)
     if name in ("TFOpLambda", "SlicingOpLambda"):
@@ -139,6 +150,46 @@ def _class_reason(node: dict[str, Any]) -> str | None:
         return None
     origin = f" (module '{module}')" if isinstance(module, str) and not _KERAS_MODULE.match(module) else ""
     return f"the class '{name}'{origin} is not built in Keras, and its code is not in the file. {_REPLACE}"
+
+
+def _graph_operation_reason(settings: object) -> str | None:
+    """TensorFlow 2.0-2.3 wrote the graph node of every TensorFlow call between layers."""
+    node = graph_node(settings.get("node_def")) if isinstance(settings, dict) else None
+    operation = node.get("op") if isinstance(node, dict) else _operation_in_bytes(node)
+    if isinstance(operation, str) and operation in COMPUTING:
+        return None
+    return (
+        f"it calls the TensorFlow operation '{str(operation)[:60]}', which is not on the list of operations that only "
+        f"compute. {_REPLACE}"
+    )
+
+
+def graph_node(node: object) -> object:
+    """Return the graph node of a TensorFlowOpLayer as a dictionary where it was written as JSON."""
+    if isinstance(node, str) and node.lstrip()[:1] == "{":
+        try:
+            return json.loads(node)
+        except (ValueError, RecursionError):
+            return None
+    return node
+
+
+def _operation_in_bytes(node: object) -> str | None:
+    """TensorFlow 2.0 and 2.1 wrote the protocol buffer as text. Its second field is the operation, given once."""
+    data = node.encode("utf-8") if isinstance(node, str) else b""
+    place, found = 0, []
+    while place < len(data):
+        tag, length, shift, place = data[place], 0, 0, place + 1
+        while place < len(data):
+            length, shift, place = length | (data[place] & 0x7F) << shift, shift + 7, place + 1
+            if data[place - 1] < 0x80:
+                break
+        if tag & 7 != 2 or tag >= 0x80 or place + length > len(data):
+            return None  # every field of a node has a length
+        if tag >> 3 == 2:
+            found.append(data[place : place + length].decode("utf-8", errors="replace"))
+        place += length
+    return found[0] if len(found) == 1 else None
 
 
 def _keras1_reason(node: dict[str, Any]) -> str:

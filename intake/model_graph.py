@@ -7,6 +7,7 @@ what pruning, clustering and quantization-aware training of Keras 2 need.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -141,11 +142,12 @@ def needed_calls(library: Library, model: Any) -> list[Call]:
 def layer_names(library: Library, model: Any) -> dict[str, Any]:
     """Unique name -> layer, for every layer of the model and of the models nested in it, in order of first call.
 
-    A nested layer keeps its own name where that is free, else `<name of the nested model>_<name>`, else a number is
+    Names are unique also where capitals do not count (file names of reports, TensorFlow scopes), and hold only characters
+    that TensorFlow accepts. A nested layer keeps its own name where that is free, else `<name of the nested model>_<name>`, else a number is
     added. The same model always gets the same names: they tie the prepared model to the uploaded one.
     """
     names: dict[str, Any] = {}
-    reserved = {tensor_name(tensor) for tensor in model.inputs}
+    reserved = {plain_name(tensor_name(tensor)) for tensor in model.inputs}
     known: set[int] = set()
 
     def visit(part: Any, prefix: str) -> None:
@@ -155,9 +157,9 @@ def layer_names(library: Library, model: Any) -> dict[str, Any]:
                 continue
             known.add(id(operation))
             if library.is_model(operation):
-                visit(operation, f"{prefix}{operation.name}_")
+                visit(operation, f"{prefix}{plain_name(operation.name)}_")
             else:
-                names[_free_name(operation.name, prefix, names.keys() | reserved)] = operation
+                names[_free_name(plain_name(operation.name), prefix, names.keys() | reserved)] = operation
 
     visit(model, "")
     return names
@@ -169,12 +171,19 @@ def tensor_name(tensor: Any) -> str:
     return str((history.layer if hasattr(history, "layer") else history.operation).name)
 
 
-def _free_name(name: str, prefix: str, taken: set[str]) -> str:
+def plain_name(name: str) -> str:
+    """The name with `_` for what TensorFlow does not accept in a scope (spaces, brackets, ...) or reads as a path."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return plain if plain[:1].isalnum() else f"layer{plain}"
+
+
+def _free_name(name: str, prefix: str, names: set[str]) -> str:
+    taken = {one.lower() for one in names}
     for candidate in (name, prefix + name):
-        if candidate not in taken:
+        if candidate.lower() not in taken:
             return candidate
     number = 1
-    while f"{prefix}{name}_{number}" in taken:
+    while f"{prefix}{name}_{number}".lower() in taken:
         number += 1
     return f"{prefix}{name}_{number}"
 

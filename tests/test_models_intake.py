@@ -620,3 +620,28 @@ def test_what_the_library_says_is_passed_on(tmp_path: Path) -> None:
     """The configuration is fine, but the arrays in the file do not fit it."""
     with pytest.raises(UnsupportedModel, match="Keras cannot open it"):
         inspect_model(write_h5(tmp_path / "m.h5", DENSE_CONFIG), tmp_path / "p")
+
+
+@pytest.mark.parametrize("name", ["StringLookup", "TextVectorization"])
+def test_text_layers_say_what_to_upload_instead(tmp_path: Path, name: str) -> None:
+    layer = {"class_name": name, "module": "keras.layers", "config": {"name": "words"}}
+    message = problems_of(write_keras(tmp_path / "a.keras", with_layers(layer)))
+    assert "Layer 'words'" in message
+    assert "TensorFlow Lite has no operation" in message
+    assert "Save the part of the model after it" in message
+
+
+def test_frozen_layers_stay_frozen_and_odd_names_become_plain(tmp_path: Path) -> None:
+    keras = keras_env.keras3()
+    layers = keras.layers
+    base = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.BatchNormalization()], name="base [frozen]")
+    base.trainable = False
+    inputs = keras.Input((4,), name="sensor (raw)")
+    x = layers.Dense(3, name="Head 1")(base(inputs))
+    model = keras.Model(inputs, layers.Dense(2, name="head_1")(x))
+    info = round_trip(model, tmp_path / "m.keras", keras.models.load_model)
+    prepared = load_prepared(tmp_path / "prepared")
+    assert [layer.trainable for layer in prepared.layers if layer.weights] == [False, False, True, True]
+    names = [layer.name for layer in info.layers]
+    assert len({name.lower() for name in names}) == len(names)
+    assert all(name.isascii() and not set(name) & set(" ()[]/") for name in names)

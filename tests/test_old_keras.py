@@ -214,3 +214,60 @@ def test_layers_that_keras_2_13_counted_twice(tmp_path: Path, windows: bool) -> 
         old.writestr("model.weights.h5", weights.getvalue())
     (batch,) = random_arrays((5, 4, 3))
     np.testing.assert_allclose(prepared(tmp_path / "old.keras")(batch), model(batch), atol=1e-6)
+
+
+def model_with_graph_node(path: Path, node: Any) -> Any:
+    """What TensorFlow 2.0-2.3 wrote for `dense(x) * 2`."""
+    keras = keras_env.keras2()
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(3, name="first")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="second")(hidden))
+    model.save(str(path))
+    settings = {"name": "mul", "trainable": True, "dtype": "float32", "node_def": node, "constants": {"1": 2.0}}
+    inserted = {"class_name": "TensorFlowOpLayer", "name": "tf_op_layer_mul", "config": settings}
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        layers = config["config"]["layers"]
+        layers.insert(2, {**inserted, "inbound_nodes": [[["first", 0, 0, {}]]]})
+        layers[3]["inbound_nodes"] = [[["tf_op_layer_mul", 0, 0, {}]]]
+        file.attrs["model_config"] = json.dumps(config)
+    return model
+
+
+NODE = {"name": "mul", "op": "Mul", "input": ["a", "b"], "attr": {"T": {"type": "DT_FLOAT"}}}
+BYTES = "\n\x03mul\x12\x03Mul\x1a\x01a\x1a\x01b*\x07\n\x01T\x12\x020\x01"
+
+
+@pytest.mark.parametrize("node", [NODE, json.dumps(NODE), BYTES])
+def test_graph_nodes_between_layers(tmp_path: Path, node: Any) -> None:
+    model = model_with_graph_node(tmp_path / "m.h5", node)
+    (batch,) = random_arrays((3, 4))
+    first, second = model.get_layer("first"), model.get_layer("second")
+    np.testing.assert_allclose(prepared(tmp_path / "m.h5")(batch), second(first(batch) * 2), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [{**NODE, "op": "WriteFile"}, BYTES.replace("\x03Mul", "\x08ReadFile"), BYTES + "\x12\x08ReadFile", "Mul", None],
+)
+def test_other_graph_nodes_are_refused(tmp_path: Path, node: Any) -> None:
+    model_with_graph_node(tmp_path / "m.h5", node)
+    with pytest.raises(UnsupportedModel, match="'mul': it calls the TensorFlow operation"):
+        inspect_model(tmp_path / "m.h5", tmp_path / "p")
+
+
+def test_what_older_keras_2_called_otherwise(tmp_path: Path) -> None:
+    """A GRU without `reset_after`, class names with V1 or `>`, and layers that only added a metric."""
+    keras = keras_env.keras2()
+    stack = [keras.Input((5, 3)), keras.layers.GRU(4, reset_after=False), keras.layers.BatchNormalization()]
+    model = keras.Sequential([*stack, keras.layers.Activation("linear", name="metric"), keras.layers.Dense(2)])
+    model.save(str(tmp_path / "m.h5"))
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        gru, norm, metric, dense = config["config"]["layers"][1:]
+        del gru["config"]["reset_after"]
+        gru["class_name"], norm["class_name"], dense["class_name"] = "GRUV1", "BatchNormalizationV1", ">Dense"
+        metric.update(class_name="AddMetric", config={"name": "metric", "aggregation": "mean", "metric_name": "m"})
+        file.attrs["model_config"] = json.dumps(config)
+    (batch,) = random_arrays((3, 5, 3))
+    np.testing.assert_allclose(prepared(tmp_path / "m.h5")(batch), model(batch), atol=1e-6)
