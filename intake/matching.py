@@ -199,7 +199,10 @@ def _agreement(model: Any, model_info: ModelInfo, dataset: Dataset, plain: Fit, 
     answers = _predict(model, model_inputs(fit, arrays), model_info)
     notes = [note] if note else []
     if not all(np.isfinite(answer).all() for answer in answers):
-        notes.append("Some answers of the model are not finite numbers; those never agree. Check the preprocessing.")
+        notes.append(
+            "Some answers of the uploaded model are no finite numbers; those never agree. Check whether its weights hold "
+            "NaN, and the preprocessing."
+        )
     elif all(len(answer) > 1 and bool((answer == answer[:1]).all()) for answer in answers):
         notes.append("The model answers every sample alike. Check the preprocessing.")
     candidate = MatchCandidate(

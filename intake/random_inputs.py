@@ -7,7 +7,7 @@ What an input is given is decided by a rule, in this order:
 3. A Rescaling follows: 0 to 255 where it makes values smaller, 0 to 1 where it makes them larger.
 4. A Normalization follows: normal with the mean and the variance that it took from its training data.
 5. It has four axes, like an image: 0 to 1.
-6. Anything else: standard normal.
+6. Anything else: standard normal, or 0 to 1 where that makes answers that are no finite numbers (square roots).
 
 Open sizes become 8 (one open axis of two), 16 (sequences) or 64 (images).
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,13 @@ _PASSED_THROUGH = {
     "TFOpLambda", "SlicingOpLambda", "InputLayer",
 }  # fmt: skip
 """Layers that hand on (a part of) the indices they are given."""
+_KEEP_THE_RANGE = {
+    "Resizing", "CenterCrop", "Cropping2D", "ZeroPadding2D", "Reshape", "Permute", "Dropout", "GaussianNoise",
+    "RandomFlip", "RandomRotation", "RandomZoom", "RandomCrop", "RandomTranslation", "RandomContrast",
+    "RandomBrightness", "RandomHeight", "RandomWidth",
+}  # fmt: skip
+"""Layers that may come before a Rescaling or Normalization: what they give has the range of what they are given."""
+_TRIED_SAMPLES = 32
 
 Kind = Literal["indices", "flags", "bytes", "unit", "fitted", "normal"]
 _WORDS: dict[Kind, str] = {
@@ -91,7 +98,19 @@ def input_plans(model: Any) -> list[InputPlan]:
         BadDataset: an input takes text.
     """
     limits = index_limits(model)
-    return [_plan(model, tensor, limit) for tensor, limit in zip(model.inputs, limits, strict=True)]
+    plans = [_plan(model, tensor, limit) for tensor, limit in zip(model.inputs, limits, strict=True)]
+    if all(plan.kind != "normal" for plan in plans) or _answers_are_finite(model, plans):
+        return plans
+    calmer = [replace(plan, kind="unit") if plan.kind == "normal" else plan for plan in plans]
+    return calmer if _answers_are_finite(model, calmer) else plans
+
+
+def _answers_are_finite(model: Any, plans: list[InputPlan]) -> bool:
+    inputs = [plan.draw(np.random.default_rng(0), _TRIED_SAMPLES) for plan in plans]
+    with np.errstate(all="ignore"):
+        answers = model.predict(inputs[0] if len(inputs) == 1 else inputs, batch_size=_TRIED_SAMPLES, verbose=0)
+    several = answers if isinstance(answers, list | tuple) else [answers]
+    return all(bool(np.isfinite(answer).all()) for answer in several)
 
 
 def _plan(model: Any, tensor: Any, limit: int | None) -> InputPlan:
@@ -144,12 +163,16 @@ def _sources(tensor: Any) -> Iterator[Any]:
             yield from _sources(before) if before is not tensor else ()
 
 
-def _layers_fed_by(model: Any, tensor: Any) -> list[Any]:
-    return [
-        layer
-        for layer in model.layers
-        if any(fed is tensor for node in layer.inbound_nodes for fed in node.keras_inputs) and layer.inbound_nodes
-    ]
+def _layers_fed_by(model: Any, tensor: Any) -> Iterator[Any]:
+    """Yield the layers that take a tensor, looking through those that keep its range of values."""
+    for layer in model.layers:
+        for node in layer.inbound_nodes:
+            if type(layer).__name__ == "InputLayer" or all(fed is not tensor for fed in node.keras_inputs):
+                continue
+            if type(layer).__name__ in _KEEP_THE_RANGE:
+                yield from _layers_fed_by(model, node.outputs)
+            else:
+                yield layer
 
 
 def make_random_inputs(model: Any, info: ModelInfo, options: DatasetOptions, parsed_dir: Path) -> DatasetInfo:

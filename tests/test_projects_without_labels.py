@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from intake.fit import FitOverrides
 from intake.keras_env import keras2
 from measure.litert import predict
 from optimizers.recipe import Recipe
+from runs.paths import parsed_folder
 from runs.records import RunRecord
 from runs.service import Service
+from runs.settings import Settings
 from tests.conftest import easy_images
 from tests.test_agreement import two_by_two
 
@@ -94,6 +97,13 @@ def test_data_without_labels_is_enough_to_cluster(
     assert run.result is not None
     assert run.result.metric > 0.8
     assert RANDOM_INPUTS_NOTE not in run.notes
+
+
+def test_what_older_versions_parsed_is_still_found(settings: Settings) -> None:
+    before = DatasetOptions(label_column="y").model_dump_json(exclude={"input_names"})
+    digest = hashlib.sha256(before.encode()).hexdigest()[:12]
+    assert parsed_folder(settings, "1234", DatasetOptions(label_column="y")).name == f"1234-{digest}"
+    assert parsed_folder(settings, "1234", DatasetOptions(label_column="y", input_names=("a", "b"))).name != digest
 
 
 def test_a_loss_that_needs_labels_cannot_train_agreement(service: Service, easy_files: tuple[Path, Path]) -> None:

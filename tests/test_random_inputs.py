@@ -62,7 +62,7 @@ def mixed_model() -> Any:
     normalization = layers.Normalization(mean=[10.0, 20, 30, 40], variance=[4.0, 4, 4, 4])
     parts = [
         layers.GlobalAveragePooling1D()(layers.Embedding(50, 4, mask_zero=True)(words)),
-        layers.Flatten()(layers.Rescaling(1 / 255)(pixels)),
+        layers.Flatten()(layers.Rescaling(1 / 255)(layers.Resizing(8, 8)(pixels))),
         layers.Flatten()(picture),
         layers.Flatten()(layers.Embedding(7, 2)(layers.Reshape((2, 1))(place))),
         layers.Lambda(lambda x: keras2().backend.cast(x, "float32"))(flags),
@@ -97,6 +97,12 @@ def test_each_input_gets_what_it_can_take(mixed: Any, tmp_path: Path) -> None:
     assert set(np.unique(flags)) == {0, 1}
     assert np.allclose(table.mean(axis=0), [10, 20, 30, 40], atol=0.5)
     assert words.shape == (512, 8)
+
+
+def test_answers_that_are_no_numbers_ask_for_positive_inputs() -> None:
+    given = keras2().Input((3,))
+    model = keras2().Model(given, keras2().layers.Lambda(lambda x: keras2().backend.log(x + 0.01))(given))
+    assert [plan.kind for plan in input_plans(model)] == ["unit"]
 
 
 def test_what_is_stored_says_what_it_is(mixed: Any, tmp_path: Path) -> None:
