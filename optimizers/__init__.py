@@ -7,8 +7,11 @@ Importing this room loads no TensorFlow.
 
 from __future__ import annotations
 
+from typing import Any
+
 from intake.errors import InvalidParams
 from optimizers.clustering import Clustering
+from optimizers.layer_facts import LayerFacts, layer_facts
 from optimizers.post_training_quantization import PostTrainingQuantization
 from optimizers.pruning import Pruning
 from optimizers.quantization_aware_training import QuantizationAwareTraining
@@ -29,3 +32,10 @@ def technique(name: str) -> Technique:
             return entry
     known = ", ".join(entry.name for entry in TECHNIQUES)
     raise InvalidParams(f"There is no technique named {name!r}. Choose one of: {known}.")
+
+
+def facts_of(model: Any) -> tuple[LayerFacts, ...]:
+    """Read what every technique needs to know of a clean tf_keras model; from then on no TensorFlow is needed."""
+    return layer_facts(
+        model, lambda layer: {entry.name: found for entry in TECHNIQUES if (found := entry.obstacle(layer))}
+    )

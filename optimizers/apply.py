@@ -13,10 +13,11 @@ from intake.keras_env import keras2
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
+from optimizers import facts_of
 from optimizers.batch_statistics import SAMPLE_BYTES, SAMPLES, has_batch_statistics, measure_batch_statistics
 from optimizers.fine_tuning import FineTuning, OnEpoch, TrainingPlan, train
 from optimizers.recipe import Recipe, RecipeStep
-from optimizers.technique import clone_with_weights
+from optimizers.technique import clone_with_weights, require_weights
 
 
 class TrainingData(Protocol):
@@ -80,24 +81,33 @@ def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep
     current = plain = clone_with_weights(model)
     conversion = Conversion()
     claims: list[Claim] = []
+    facts = facts_of(model)
     for step in recipe.steps:
-        claims.append(Claim(step, step.entry.weights_of(current, step.checked_params)))
+        weights = step.entry.weights_of(facts, step.checked_params)
+        claims.append(Claim(step, weights))
         if step.settings is not None:
-            current = _fine_tuned(current, step, step.settings, data, on_step, on_epoch)
+            require_weights(step.entry.title, weights)
+            current = _fine_tuned(current, step, step.settings, weights, data, on_step, on_epoch)
             plain = step.entry.plain(current, clone_with_weights(model))
         conversion = step.entry.conversion(step.checked_params) or conversion
     return Optimized(current, plain, conversion, claims)
 
 
 def _fine_tuned(
-    model: Any, step: RecipeStep, settings: FineTuning, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch
+    model: Any,
+    step: RecipeStep,
+    settings: FineTuning,
+    weights: list[WeightOf],
+    data: TrainingData,
+    on_step: OnStep,
+    on_epoch: OnEpoch,
 ) -> Any:
     entry = step.entry
     plan = TrainingPlan.of(settings, data.train_samples)
     representative = data.representative(_samples_to_start_from(step), settings.seed)
     keras2().utils.set_random_seed(settings.seed)  # wrapping may draw: centroids start at random
-    _unfreeze(model, entry.weights_of(model, step.checked_params))
-    wrapped = entry.wrap(model, step.checked_params, plan, representative)
+    _unfreeze(model, weights)
+    wrapped = entry.wrap(model, step.checked_params, weights, plan, representative)
 
     def report(number: int, logs: dict[str, float]) -> None:
         on_step(number, plan.total_steps, lambda: {**logs, **wrapped.live_metrics()})

@@ -7,14 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from intake.keras_env import keras2, tfmot
+from intake.keras_env import tfmot
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kernels import Kernel, is_depthwise, kernels_of
+from optimizers.layer_facts import LayerFacts
 from optimizers.shared_weights import SharedWeights
-from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights, require_weights
+from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
 from optimizers.wrapping import fits_a_wrapper, passing_masks
 
@@ -48,11 +49,14 @@ class Clustering(Technique):
     fine_tuning = FineTuning(epochs=1, learning_rate=1e-5)
 
     def wrap(
-        self, model: Any, params: ClusteringParams, plan: TrainingPlan, representative: Sequence[np.ndarray]
+        self,
+        model: Any,
+        params: ClusteringParams,
+        weights: Sequence[WeightOf],
+        plan: TrainingPlan,
+        representative: Sequence[np.ndarray],
     ) -> Wrapped:
         """Wrap the layers that TFMOT can wrap, and share the weights of the others between the steps."""
-        weights = self.weights_of(model, params)
-        require_weights(self.title, weights)
         names = {weight.layer for weight in weights}
         wrapped_names = {layer.name for layer in model.layers if layer.name in names and _can_wrap(layer, params)}
         clustering = tfmot().clustering.keras
@@ -82,21 +86,21 @@ class Clustering(Technique):
         """Replace each kernel by its centroids and take the wrappers off."""
         return tfmot().clustering.keras.strip_clustering(model)
 
-    def treatment(self, layer: Any, params: ClusteringParams) -> Treatment:
+    def treatment(self, layer: LayerFacts, params: ClusteringParams) -> Treatment:
         """Every kernel but depthwise ones and those with no more weights than clusters."""
-        kernels = kernels_of(layer)
+        if not layer.kernels:
+            return left(layer, "It has weights, but no kernel." if layer.parameters else "It has no weights.")
+        kernels = [kernel for kernel in layer.kernels if not kernel.is_depthwise]
         if not kernels:
-            return left(layer, "It has weights, but no kernel." if layer.weights else "It has no weights.")
-        if all(is_depthwise(kernel) for kernel in kernels):
             return left(layer, "Depthwise kernels lose too much accuracy when clustered (as TFMOT's rules say).")
-        chosen = _clustered(layer, params)
-        if not chosen:
+        large = [kernel for kernel in kernels if kernel.size > params.number_of_clusters]
+        if not large:
             size = max(kernel.size for kernel in kernels)
             fix = f"Lower `number_of_clusters` below {size}." if size > 2 else ""
             return left(layer, f"Its kernel has {size} weights, not more than there are clusters.", fix)
-        folded = _is_followed_by_batch_normalization(layer)
         weights = tuple(
-            WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size, is_rescaled=folded) for kernel in chosen
+            WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size, is_rescaled=layer.is_rescaled)
+            for kernel in large
         )
         return acts(layer, f"Its kernel keeps {params.number_of_clusters} different values.", weights)
 
@@ -125,11 +129,6 @@ def _distinct_values(weight: WeightOf, tensor: WeightTensor, limit: int) -> tupl
         return f"{tensor.distinct} values; channels have a scale each and too few weights to tell", None
     count = tensor.distinct_per_channel
     return f"{count} values in each channel, which has a scale of its own", count <= limit
-
-
-def _is_followed_by_batch_normalization(layer: Any) -> bool:
-    after = [node.outbound_layer for node in layer.outbound_nodes]
-    return any(isinstance(following, keras2().layers.BatchNormalization) for following in after)
 
 
 def _clustered(layer: Any, params: ClusteringParams) -> list[Kernel]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from intake.errors import InvalidParams
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf, located, not_located
-from measure.loops import becomes_a_loop
 from measure.weights import WeightTensor
 from optimizers.declaration import Condition, parameter
-from optimizers.kernels import kernels_of
+from optimizers.layer_facts import LayerFacts
 from optimizers.technique import Technique, TechniqueParams
 from optimizers.treatment import Treatment, acts, left
 
@@ -71,10 +71,9 @@ class PostTrainingQuantization(Technique):
             float_layers=params.leave_as_is,
         )
 
-    def treatment(self, layer: Any, params: PostTrainingParams) -> Treatment:
+    def treatment(self, layer: LayerFacts, params: PostTrainingParams) -> Treatment:
         """Every kernel that the chosen mode quantizes."""
-        kernels = kernels_of(layer)
-        if not kernels:
+        if not layer.kernels:
             if params.mode == "int8":
                 return left(layer, "No kernel to store; its arithmetic becomes int8 where LiteRT has it in int8.")
             return left(layer, "It has no kernel to store in fewer bits.")
@@ -88,14 +87,14 @@ class PostTrainingQuantization(Technique):
         dtype = "float16" if params.mode == "float16" else "int8"
         return acts(layer, f"Its kernel is stored in {dtype}.", weights)
 
-    def treatments(self, model: Any, params: PostTrainingParams) -> tuple[Treatment, ...]:
+    def treatments(self, layers: Sequence[LayerFacts], params: PostTrainingParams) -> tuple[Treatment, ...]:
         """As of the base; where the file has a loop, int8 holds for the weights only."""
-        found = super().treatments(model, params)
-        if params.mode != "int8" or not any(becomes_a_loop(layer) for layer in model.layers):
+        found = super().treatments(layers, params)
+        if params.mode != "int8" or not any(layer.becomes_a_loop for layer in layers):
             return found
         return tuple(
-            in_a_loop(model.get_layer(treatment.layer)) if treatment.verdict == "acts" else treatment
-            for treatment in found
+            in_a_loop(layer) if treatment.verdict == "acts" else treatment
+            for layer, treatment in zip(layers, found, strict=True)
         )
 
     def verify(self, params: PostTrainingParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
@@ -103,16 +102,16 @@ class PostTrainingQuantization(Technique):
         return verify_dtype("float16" if params.mode == "float16" else "int8", weights, tensors)
 
 
-def quantized_kernels(layer: Any, least_size: int) -> tuple[WeightOf, ...]:
+def quantized_kernels(layer: LayerFacts, least_size: int) -> tuple[WeightOf, ...]:
     """Return the kernels of a layer that have at least `least_size` elements."""
     return tuple(
         WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size)
-        for kernel in kernels_of(layer)
+        for kernel in layer.kernels
         if kernel.size >= least_size
     )
 
 
-def in_a_loop(layer: Any) -> Treatment:
+def in_a_loop(layer: LayerFacts) -> Treatment:
     """What int8 means in a model with a loop, which the converter cannot calibrate."""
     weights = quantized_kernels(layer, MIN_QUANTIZED_WEIGHTS)
     why = "A recurrent layer of this model becomes a loop, which cannot be calibrated: arithmetic stays float32"

@@ -14,8 +14,9 @@ from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.declaration import Condition, parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
-from optimizers.kernels import Kernel, is_depthwise, kernels_of
-from optimizers.technique import Technique, TechniqueParams, Wrapped, require_weights
+from optimizers.kernels import kernels_of
+from optimizers.layer_facts import LayerFacts
+from optimizers.technique import Technique, TechniqueParams, Wrapped
 from optimizers.treatment import Treatment, acts, left
 
 _POLYNOMIAL = Condition("schedule", ("PolynomialDecay",), "only with the PolynomialDecay schedule")
@@ -138,11 +139,14 @@ class Pruning(Technique):
             raise InvalidParams(problems)
 
     def wrap(
-        self, model: Any, params: PruningParams, plan: TrainingPlan, representative: Sequence[np.ndarray]
+        self,
+        model: Any,
+        params: PruningParams,
+        weights: Sequence[WeightOf],
+        plan: TrainingPlan,
+        representative: Sequence[np.ndarray],
     ) -> Wrapped:
         """Give the model the callback that keeps its smallest weights at zero."""
-        weights = self.weights_of(model, params)
-        require_weights(self.title, weights)
         chosen = {(weight.layer, weight.weight) for weight in weights}
         kernels = [
             kernel.variable
@@ -153,30 +157,30 @@ class Pruning(Technique):
         masks = Masks(kernels, _schedule(params, schedule_steps(params, plan)))
         return Wrapped(model, [masks.callback()], lambda: {"sparsity": masks.sparsity()})
 
-    def treatment(self, layer: Any, params: PruningParams) -> Treatment:
+    def treatment(self, layer: LayerFacts, params: PruningParams) -> Treatment:
         """Every kernel but depthwise and small ones."""
-        kernels = kernels_of(layer)
+        if not layer.kernels:
+            return left(layer, "It has weights, but no kernel." if layer.parameters else "It has no weights.")
+        kernels = [kernel for kernel in layer.kernels if not kernel.is_depthwise and kernel.size > 1]
         if not kernels:
-            return left(layer, "It has weights, but no kernel." if layer.weights else "It has no weights.")
-        if all(is_depthwise(kernel) for kernel in kernels):
             return left(layer, "Depthwise kernels are few weights and lose the most accuracy, so they stay dense.")
-        pruned = [kernel for kernel in kernels if not is_depthwise(kernel)]
-        large = [kernel for kernel in pruned if kernel.size >= params.smallest_kernel]
-        if not large:
-            size = sum(kernel.size for kernel in pruned)
+        largest = max(kernel.size for kernel in kernels)
+        if largest < params.smallest_kernel:
             return left(
                 layer,
-                f"Its kernel has {size:,} weights, fewer than the smallest that is pruned ({params.smallest_kernel:,}).",
-                f"Lower `smallest_kernel` to {max(2, size):,}." if size > 1 else "",
+                f"Its kernel has {largest:,} weights, fewer than the smallest that is pruned "
+                f"({params.smallest_kernel:,}).",
+                f"Lower `smallest_kernel` to {largest:,}.",
             )
-        return acts(layer, f"{params.asked_sparsity:.0%} of its kernel become zero.", _weights(layer, pruned))
+        weights = tuple(WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size) for kernel in kernels)
+        return acts(layer, f"{params.asked_sparsity:.0%} of its kernel become zero.", weights)
 
-    def treatments(self, model: Any, params: PruningParams) -> tuple[Treatment, ...]:
+    def treatments(self, layers: Sequence[LayerFacts], params: PruningParams) -> tuple[Treatment, ...]:
         """As of the base; small kernels are pruned where the model has no larger."""
-        found = super().treatments(model, params)
+        found = super().treatments(layers, params)
         if any(treatment.verdict == "acts" for treatment in found):
             return found
-        return super().treatments(model, params.model_copy(update={"smallest_kernel": 2}))
+        return super().treatments(layers, params.model_copy(update={"smallest_kernel": 2}))
 
     def verify(self, params: PruningParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The share of zeros of each pruned kernel, to within the one weight that rounding can cost."""
@@ -204,12 +208,6 @@ def _schedule(params: PruningParams, steps: ScheduleSteps) -> Any:
         end_step=steps.end_step,
         power=params.power,
         frequency=steps.frequency,
-    )
-
-
-def _weights(layer: Any, kernels: list[Kernel]) -> tuple[WeightOf, ...]:
-    return tuple(
-        WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size) for kernel in kernels if kernel.size > 1
     )
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from intake.keras_env import keras2, tfmot
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
-from measure.loops import becomes_a_loop, meets_a_mask
+from measure.loops import meets_a_mask
 from measure.weights import WeightTensor
 from optimizers.activation_ranges import set_activation_ranges
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
-from optimizers.kernels import kernels_of
+from optimizers.layer_facts import LayerFacts
 from optimizers.post_training_quantization import in_a_loop, quantized_kernels, verify_dtype
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
@@ -50,7 +50,12 @@ class QuantizationAwareTraining(Technique):
     converts = True
 
     def wrap(
-        self, model: Any, params: QuantizationAwareParams, plan: TrainingPlan, representative: Sequence[np.ndarray]
+        self,
+        model: Any,
+        params: QuantizationAwareParams,
+        weights: Sequence[WeightOf],
+        plan: TrainingPlan,
+        representative: Sequence[np.ndarray],
     ) -> Wrapped:
         """Annotate what TFMOT can emulate, then start every range from real activations."""
         emulated = _emulated(model, params)
@@ -76,26 +81,28 @@ class QuantizationAwareTraining(Technique):
             float_layers=params.leave_as_is,
         )
 
-    def treatment(self, layer: Any, params: QuantizationAwareParams) -> Treatment:
+    def obstacle(self, layer: Any) -> str:
+        """Why TFMOT cannot emulate the layer."""
+        return why_not_emulated(layer)
+
+    def treatment(self, layer: LayerFacts, params: QuantizationAwareParams) -> Treatment:
         """Layers that TFMOT emulates train with rounding; the others are quantized by the converter."""
-        why = why_not_emulated(layer)
+        why = layer.obstacles.get(self.name)
         if not why:
             return acts(layer, "Trained with 8-bit rounding, stored in int8.", quantized_kernels(layer, 1))
-        if not kernels_of(layer):
+        if not layer.kernels:
             return left(layer, f"{why} The converter quantizes it after the training, from representative samples.")
         weights = quantized_kernels(layer, 1)
         return acts(layer, f"{why} Stored in int8 after the training, calibrated on representative samples.", weights)
 
-    def treatments(self, model: Any, params: QuantizationAwareParams) -> tuple[Treatment, ...]:
+    def treatments(self, layers: Sequence[LayerFacts], params: QuantizationAwareParams) -> tuple[Treatment, ...]:
         """As of the base; where the file has a loop, what is not emulated is stored in int8 but computed in float."""
-        found = super().treatments(model, params)
-        if not any(becomes_a_loop(layer) for layer in model.layers):
+        found = super().treatments(layers, params)
+        if not any(layer.becomes_a_loop for layer in layers):
             return found
         return tuple(
-            in_a_loop(model.get_layer(treatment.layer))
-            if treatment.verdict == "acts" and why_not_emulated(model.get_layer(treatment.layer))
-            else treatment
-            for treatment in found
+            in_a_loop(layer) if treatment.verdict == "acts" and layer.obstacles.get(self.name) else treatment
+            for layer, treatment in zip(layers, found, strict=True)
         )
 
     def verify(

@@ -15,6 +15,7 @@ from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
 from optimizers.declaration import Params, parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
+from optimizers.layer_facts import LayerFacts
 from optimizers.treatment import Treatment, left
 
 
@@ -62,12 +63,20 @@ class Technique:
     def check(self, params: Any) -> None:
         """Raise InvalidParams where declared values contradict each other. Each alone was checked before."""
 
-    def wrap(self, model: Any, params: Any, plan: TrainingPlan, representative: Sequence[np.ndarray]) -> Wrapped:
+    def wrap(
+        self,
+        model: Any,
+        params: Any,
+        weights: Sequence[WeightOf],
+        plan: TrainingPlan,
+        representative: Sequence[np.ndarray],
+    ) -> Wrapped:
         """Return the model to fine-tune.
 
         Args:
             model: a fresh functional tf_keras model that this call may change.
             params: the technique's own.
+            weights: what `weights_of` says of this model; at least one.
             plan: optimizer steps that follow.
             representative: for each input an array (n, *input_shape) of preprocessed training samples.
         """
@@ -90,17 +99,20 @@ class Technique:
         """Return how the file must be exported, or None where any format will do."""
         return None
 
-    def treatment(self, layer: Any, params: Any) -> Treatment:
-        """Return what happens to one layer of the clean model, apart from what the user asked to leave."""
+    def obstacle(self, layer: Any) -> str:
+        """Return why the technique cannot act on this layer of a built tf_keras model as it usually does; "" if not."""
+        return ""
+
+    def treatment(self, layer: LayerFacts, params: Any) -> Treatment:
+        """Return what happens to one layer, apart from what the user asked to leave. Needs no TensorFlow."""
         raise NotImplementedError
 
-    def treatments(self, model: Any, params: Any) -> tuple[Treatment, ...]:
-        """Return what happens to each layer of the clean model, in its order; inputs are left out.
+    def treatments(self, layers: Sequence[LayerFacts], params: Any) -> tuple[Treatment, ...]:
+        """Return what happens to each layer of a model, in its order. Needs no TensorFlow.
 
         Raises:
             InvalidParams: `leave_as_is` names a layer that the model does not have.
         """
-        layers = [layer for layer in model.layers if not isinstance(layer, keras2().layers.InputLayer)]
         unknown = sorted(set(params.leave_as_is) - {layer.name for layer in layers})
         if unknown:
             raise InvalidParams(
@@ -114,9 +126,9 @@ class Technique:
             for layer in layers
         )
 
-    def weights_of(self, model: Any, params: Any) -> list[WeightOf]:
-        """Return the weights of the clean model that the technique will act on."""
-        return [weight for treatment in self.treatments(model, params) for weight in treatment.weights]
+    def weights_of(self, layers: Sequence[LayerFacts], params: Any) -> list[WeightOf]:
+        """Return the weights that the technique will act on."""
+        return [weight for treatment in self.treatments(layers, params) for weight in treatment.weights]
 
     def verify(self, params: Any, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """Return what was asked beside what the exported file shows, one fact for each weight acted on."""
@@ -146,7 +158,7 @@ def _without_activity_regularizer(layer: Any) -> Any:
     return type(layer).from_config(config)
 
 
-def require_weights(title: str, weights: list[WeightOf]) -> None:
+def require_weights(title: str, weights: Sequence[WeightOf]) -> None:
     """Raise DoesNotFit where a technique finds nothing to act on."""
     if not weights:
         raise DoesNotFit(

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from measure.facts import WeightOf
+from optimizers.layer_facts import LayerFacts
 
 Verdict = Literal["acts", "left", "impossible"]
 
@@ -31,25 +32,16 @@ class Treatment(BaseModel):
     """The kernels acted on; empty unless the verdict is "acts"."""
 
 
-def acts(layer: object, reason: str, weights: tuple[WeightOf, ...] = ()) -> Treatment:
+def acts(layer: LayerFacts, reason: str, weights: tuple[WeightOf, ...] = ()) -> Treatment:
     """The technique changes this layer."""
-    return _treatment(layer, "acts", reason, weights=weights)
+    return Treatment(layer=layer.name, class_name=layer.class_name, verdict="acts", reason=reason, weights=weights)
 
 
-def left(layer: object, reason: str, fix: str = "") -> Treatment:
+def left(layer: LayerFacts, reason: str, fix: str = "") -> Treatment:
     """The technique passes this layer by."""
-    return _treatment(layer, "left", reason, fix)
+    return Treatment(layer=layer.name, class_name=layer.class_name, verdict="left", reason=reason, fix=fix)
 
 
-def impossible(layer: object, reason: str, fix: str = "") -> Treatment:
+def impossible(layer: LayerFacts, reason: str, fix: str = "") -> Treatment:
     """The technique cannot act on this layer."""
-    return _treatment(layer, "impossible", reason, fix)
-
-
-def _treatment(
-    layer: object, verdict: Verdict, reason: str, fix: str = "", weights: tuple[WeightOf, ...] = ()
-) -> Treatment:
-    name = str(getattr(layer, "name"))  # noqa: B009 (a Keras layer, which is typed nowhere)
-    return Treatment(
-        layer=name, class_name=type(layer).__name__, verdict=verdict, reason=reason, fix=fix, weights=weights
-    )
+    return Treatment(layer=layer.name, class_name=layer.class_name, verdict="impossible", reason=reason, fix=fix)

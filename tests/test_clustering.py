@@ -8,7 +8,7 @@ from intake.keras_env import tensorflow
 from measure.export import Conversion, convert
 from measure.facts import WeightOf
 from measure.weights import read_weights
-from optimizers import technique
+from optimizers import facts_of, technique
 from optimizers.apply import apply_recipe
 from optimizers.recipe import Recipe
 from tests.conftest import EasyData, convolutional_model, dense_model
@@ -30,7 +30,9 @@ def test_folded_kernels_with_small_channels_are_left_open() -> None:
     bn = model.get_layer("bn")
     bn.set_weights([values + 0.1 * number for number, values in enumerate(bn.get_weights())])
     entry = technique("clustering")
-    weights = [weight for weight in entry.weights_of(model, entry.Params.checked({})) if weight.layer == "conv"]
+    weights = [
+        weight for weight in entry.weights_of(facts_of(model), entry.Params.checked({})) if weight.layer == "conv"
+    ]
     assert weights[0].is_rescaled
     assert verdicts(model, weights, 16) == [None]
     assert verdicts(model, weights, 4) == [False]

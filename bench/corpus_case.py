@@ -1,0 +1,127 @@
+"""One model under one technique, in a process of its own: what `bench.corpus` counts as passed."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from intake.errors import UserError
+
+Cell = Literal["pass", "refused", "failed"]
+STEPS = 4
+BATCH_SIZE = 8
+SAMPLES = 32
+RECIPES: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
+    "prune": ("pruning", {"initial_sparsity": 0.5, "final_sparsity": 0.8}, {"epochs": 1, "batch_size": BATCH_SIZE}),
+    "cluster": ("clustering", {"number_of_clusters": 16}, {"epochs": 1, "batch_size": BATCH_SIZE}),
+    "qat": ("quantization_aware_training", {"representative_samples": 16}, {"epochs": 1, "batch_size": BATCH_SIZE}),
+    "ptq_dynamic": ("post_training_quantization", {"mode": "dynamic_range"}, None),
+    "ptq_int8": ("post_training_quantization", {"mode": "int8", "representative_samples": 16}, None),
+}
+"""Column -> technique, parameters, fine-tuning."""
+COLUMNS = ("load", *RECIPES)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one case."""
+
+    cell: Cell
+    reason: str = ""
+
+
+def carry_out(column: str, file: Path, folder: Path, one_dnn: bool, answer: Connection) -> None:
+    """Do one case and send its Outcome; the entry point of the process.
+
+    Args:
+        column: "load", or a key of RECIPES.
+        file: the uploaded model.
+        folder: where "load" leaves the prepared model, and the other columns find it.
+        one_dnn: False for the repeat after a native crash.
+        answer: where the Outcome goes.
+    """
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if one_dnn else "0"
+    _quiet()
+    try:
+        _load(file, folder) if column == "load" else _technique(column, file, folder)
+        answer.send(Outcome("pass"))
+    except UserError as error:
+        answer.send(Outcome("refused", " ".join(error.problems)))
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        short = " ".join(str(error).split())[:300]
+        answer.send(
+            Outcome("failed", f"{type(error).__name__}: {short} ({Path(where.filename).name}:{where.lineno})")
+        )
+
+
+def _quiet() -> None:
+    """What TensorFlow prints would drown the table."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    if not os.environ.get("TARE_BENCH_VERBOSE"):
+        os.dup2(nowhere, 2)
+
+
+def _load(file: Path, folder: Path) -> None:
+    from intake.models import inspect_model
+
+    inspect_model(file, folder)
+
+
+class Wrong(AssertionError):
+    """The file was made and runs, but is not what was asked for."""
+
+
+def _technique(column: str, file: Path, folder: Path) -> None:
+    from bench.corpus_data import RandomData
+    from intake.model_info import ModelInfo
+    from intake.models import load_prepared, save_as_uploaded
+    from measure.export import Conversion, convert
+    from measure.litert import predict
+    from measure.weights import read_weights
+    from optimizers.apply import apply_recipe
+    from optimizers.recipe import Recipe
+
+    model = load_prepared(folder)
+    data = RandomData(model)
+    recipe = Recipe.single(*RECIPES[column])
+    optimized = apply_recipe(model, recipe, data, lambda *_: None, lambda *_: None)
+    samples = data.representative(max(1, optimized.conversion.representative_samples), 0)
+    tflite = convert(optimized.to_convert, optimized.conversion, samples)
+    inputs = data.representative(SAMPLES // 4, 1)
+    answers = predict(tflite, inputs)
+    for name, answer in zip(model.output_names, answers, strict=True):
+        if not np.isfinite(answer).all():
+            raise Wrong(f"the output {name} is not finite")
+    tensors = read_weights(tflite)
+    missed = [fact for claim in optimized.claims for fact in claim.verify(tensors) if fact.met is False]
+    if missed:
+        first = missed[0]
+        raise Wrong(
+            f"{len(missed)} of the claims missed; {first.claim} of {first.layer}: asked {first.asked}, found "
+            f"{first.measured}"
+        )
+    if column == "ptq_dynamic":
+        _require_agreement(answers, predict(convert(model, Conversion()), inputs), model.output_names)
+    info = ModelInfo.model_validate_json((folder / "info.json").read_text())
+    save_as_uploaded(optimized.plain, file, info, folder / column)
+
+
+TOLERANCE = 0.1
+"""Largest root mean square difference between dynamic range and float32, as a share of that output's own."""
+
+
+def _require_agreement(answers: list[np.ndarray], float_answers: list[np.ndarray], names: list[str]) -> None:
+    for name, answer, wanted in zip(names, answers, float_answers, strict=True):
+        scale = float(np.sqrt(np.mean(np.square(wanted, dtype=np.float64)))) or 1.0
+        difference = float(np.sqrt(np.mean(np.square(answer.astype(np.float64) - wanted)))) / scale
+        if difference > TOLERANCE:
+            raise Wrong(f"the output {name} differs from the float file's by {difference:.2f} of its size")
+

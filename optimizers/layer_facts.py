@@ -1,0 +1,71 @@
+"""What the techniques need to know of a model's layers, as plain data: read once, then judged without TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from intake.keras_env import keras2
+from measure.loops import becomes_a_loop
+from optimizers.kernels import is_depthwise, kernels_of
+
+
+class KernelFacts(BaseModel):
+    """One kernel of a layer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    size: int
+    """Number of weights."""
+    is_depthwise: bool = False
+
+
+class LayerFacts(BaseModel):
+    """One layer of the clean model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    class_name: str
+    parameters: int
+    """Weights of every kind."""
+    kernels: tuple[KernelFacts, ...] = ()
+    is_rescaled: bool = False
+    """True where a BatchNormalization follows: the converter multiplies it into the kernel, channel by channel."""
+    becomes_a_loop: bool = False
+    """True for a recurrent layer that LiteRT runs step by step."""
+    obstacles: dict[str, str] = {}
+    """Name of a technique -> why it cannot act on this layer in its usual way, in a sentence."""
+
+
+def layer_facts(model: Any, obstacle_of: Any) -> tuple[LayerFacts, ...]:
+    """Read the facts of each layer of a clean tf_keras model, inputs left out.
+
+    Args:
+        model: functional tf_keras model.
+        obstacle_of: layer -> {name of a technique: sentence}, for those that meet an obstacle.
+    """
+    inputs = keras2().layers.InputLayer
+    return tuple(_facts(layer, obstacle_of(layer)) for layer in model.layers if not isinstance(layer, inputs))
+
+
+def _facts(layer: Any, obstacles: dict[str, str]) -> LayerFacts:
+    return LayerFacts(
+        name=layer.name,
+        class_name=type(layer).__name__,
+        parameters=sum(int(weight.shape.num_elements()) for weight in layer.weights),
+        kernels=tuple(
+            KernelFacts(name=kernel.name, size=kernel.size, is_depthwise=is_depthwise(kernel))
+            for kernel in kernels_of(layer)
+        ),
+        is_rescaled=_is_followed_by_batch_normalization(layer),
+        becomes_a_loop=becomes_a_loop(layer),
+        obstacles=obstacles,
+    )
+
+
+def _is_followed_by_batch_normalization(layer: Any) -> bool:
+    after = [node.outbound_layer for node in layer.outbound_nodes]
+    return any(isinstance(following, keras2().layers.BatchNormalization) for following in after)
