@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", type=Path, required=True, help="Keras model: .h5, .hdf5 or .keras")
+    command.add_argument("--model", type=Path, required=True, help="Keras model: .h5, .hdf5, .keras, or .zip of a SavedModel")
     command.add_argument(
         "--dataset", type=Path, help=".npz, .csv, .parquet, or .zip of images; left out: random inputs for the model"
     )

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from intake import keras_env
+from intake.custom_objects import custom_objects, is_custom
 from intake.errors import UnsupportedModel
 from intake.keras3_activations import ONLY_IN_KERAS3, SAME_IN_KERAS2, Keras3Activation
 
@@ -28,13 +29,32 @@ def keras2_class(layer: Any) -> Any:
         UnsupportedModel: Keras 2 has no such class.
     """
     name = type(layer).__name__
+    if not _is_from_keras3(type(layer)):
+        return _custom_twin(layer)
     twin = getattr(keras_env.keras2().layers, name, None)
-    if twin is None or not _is_from_keras3(type(layer)):
+    if twin is None:
         raise UnsupportedModel(
             f"Layer '{layer.name}' has the class '{name}', which exists only in Keras 3; the compression techniques "
             "work on Keras 2 layers. Replace it by a layer that both have and save the model again."
         )
     return twin
+
+
+def _custom_twin(layer: Any) -> Any:
+    name = type(layer).__name__
+    twin = custom_objects("keras2").get(name)
+    if not inspect.isclass(twin):
+        raise UnsupportedModel(
+            f"Layer '{layer.name}' has the custom class '{name}' of Keras 3; the compression techniques work on Keras 2 "
+            f"layers, so it needs a tf_keras class that is also called '{name}' and computes the same. An administrator "
+            "can add the module that defines that class to TARE_CUSTOM_OBJECT_MODULES."
+        )
+    return twin
+
+
+def _class_of_name(name: str) -> Any:
+    """The layer of Keras 2, or of a trusted module, that has this name."""
+    return getattr(keras_env.keras2().layers, name, None) or custom_objects("keras2")[name]
 
 
 def _is_from_keras3(layer_class: type) -> bool:
@@ -49,7 +69,7 @@ def keras2_config(layer_name: str, class_name: str, config: dict[str, Any]) -> d
     Raises:
         UnsupportedModel: a setting means something else in Keras 2 (an activation, a quantized dtype).
     """
-    twin = getattr(keras_env.keras2().layers, class_name)
+    twin = _class_of_name(class_name)
     renamed = _RENAMED_KEYS.get(class_name, {})
     accepted = _accepted_keys(twin)
     translated: dict[str, Any] = {}
@@ -103,10 +123,14 @@ def _dtype(layer_name: str, value: Any) -> str:
 def _activation(layer_name: str, key: str, value: Any) -> Any:
     if isinstance(value, dict) and isinstance(value.get("config"), dict):
         return _layer(layer_name, value)
+    if isinstance(value, dict) and is_custom(value.get("config")):
+        return value["config"]
     if value is None or value in SAME_IN_KERAS2:
         return "swish" if value == "silu" else value
     if value in ONLY_IN_KERAS3:
         return Keras3Activation(value)
+    if is_custom(value):
+        return value
     raise UnsupportedModel(
         f"Layer '{layer_name}' uses {key}='{value}', which Keras 2 does not have or computes differently. Use another "
         f"activation, for example one of {', '.join(sorted(SAME_IN_KERAS2))}, and save the model again."
@@ -118,13 +142,13 @@ def _layer(layer_name: str, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     class_name, config = value["class_name"], value["config"]
-    if not hasattr(keras_env.keras2().layers, class_name):
+    if not hasattr(keras_env.keras2().layers, class_name) and not is_custom(class_name):
         raise UnsupportedModel(
             f"Layer '{layer_name}' contains a '{class_name}', which Keras 2 has not got at this place. Replace it by a "
             "layer that both Keras 2 and Keras 3 have and save the model again."
         )
     translated = keras2_config(config.get("name", layer_name), class_name, config)
-    return getattr(keras_env.keras2().layers, class_name)(**translated)
+    return _class_of_name(class_name)(**translated)
 
 
 def _setting(value: dict[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 
 from intake import keras_env
+from intake.custom_objects import by_trusted_name
 from intake.model_classes import ACTIVATIONS, ONLY_WHILE_TRAINING
 from intake.model_config_scan import graph_node
 from intake.model_scan import ScannedModel
@@ -57,7 +58,7 @@ def write_clean_copy(scanned: ScannedModel, folder: Path) -> CleanCopy:
 
     Raises whatever h5py or zipfile raise where the file is damaged.
     """
-    config, notes = cleaned_config(scanned.config)
+    config, notes = cleaned_config(scanned.config, scanned.is_keras3)
     if scanned.is_zip:
         path = folder / "model.keras"
         _write_zip(scanned, config, path)
@@ -67,14 +68,15 @@ def write_clean_copy(scanned: ScannedModel, folder: Path) -> CleanCopy:
     return CleanCopy(path, notes)
 
 
-def cleaned_config(config: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def cleaned_config(config: dict[str, Any], keras3: bool = False) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the configuration of a model as the Keras of today reads it, and what was changed, in sentences."""
-    cleaner = _ConfigCleaner()
+    cleaner = _ConfigCleaner(keras3)
     return cleaner.clean(config), tuple(cleaner.notes)
 
 
 @dataclass
 class _ConfigCleaner:
+    keras3: bool = False
     notes: dict[str, None] = field(default_factory=dict)
     """An ordered set."""
 
@@ -87,6 +89,9 @@ class _ConfigCleaner:
             return node["config"]
         if node.get("class_name") in ONLY_WHILE_TRAINING:
             self._note(f"{node['class_name']} changes images only while Keras 3 trains; it is left out here.")
+        node = by_trusted_name(node, self.keras3)
+        if isinstance(node, str):
+            return node
         cleaned = {key: self._entry(key, value) for key, value in node.items() if key != "compile_config"}
         return self._without_cudnn(_in_todays_words(cleaned))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from intake.custom_objects import ASK_THE_ADMINISTRATOR, is_custom
 from intake.model_classes import (
     ACTIVATIONS,
     CODE_CLASSES,
@@ -49,10 +50,12 @@ def config_problems(config: object, file_name: str) -> list[str]:
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         return [_not_a_model(file_name)]
     root_class = config["class_name"]
-    if root_class not in LAYER_CLASSES | CODE_CLASSES or not _module_is_keras(config.get("module")):
+    built_in = root_class in LAYER_CLASSES | CODE_CLASSES and _module_is_keras(config.get("module"))
+    if not built_in and not is_custom(root_class):
         return [
             f"{file_name} holds a model of the class '{root_class}', which is not built in Keras, and its code is not "
-            "in the file. Rebuild it as a Sequential or functional model of built-in layers and save it again."
+            "in the file. Rebuild it as a Sequential or functional model of built-in layers and save it again, or: "
+            f"{ASK_THE_ADMINISTRATOR}."
         ]
     if not isinstance(config.get("config"), dict | list):
         return [_not_a_model(file_name)]
@@ -148,8 +151,10 @@ def _class_reason(node: dict[str, Any]) -> str | None:
         return None
     if name in LAYER_CLASSES | SETTING_CLASSES and _module_is_keras(module):
         return None
+    if is_custom(name):
+        return None
     origin = f" (module '{module}')" if isinstance(module, str) and not _KERAS_MODULE.match(module) else ""
-    return f"the class '{name}'{origin} is not built in Keras, and its code is not in the file. {_REPLACE}"
+    return f"the class '{name}'{origin} is not built in Keras, and its code is not in the file. {_REPLACE_OR_ALLOW}"
 
 
 def _graph_operation_reason(settings: object) -> str | None:
@@ -209,6 +214,7 @@ def _keras1_reason(node: dict[str, Any]) -> str:
 
 
 _REPLACE = "Replace it by built-in layers and save the model again."
+_REPLACE_OR_ALLOW = f"Replace it by built-in layers and save the model again, or: {ASK_THE_ADMINISTRATOR}."
 
 
 def _module_is_keras(module: object) -> bool:
@@ -217,9 +223,9 @@ def _module_is_keras(module: object) -> bool:
 
 def _function_reason(node: dict[str, Any]) -> str | None:
     name = node.get("config")
-    if isinstance(name, str) and name in ACTIVATIONS:
+    if isinstance(name, str) and (name in ACTIVATIONS or is_custom(name)):
         return None
-    return f"it uses the function '{str(name)[:60]}', which is not built in Keras. {_REPLACE}"
+    return f"it uses the function '{str(name)[:60]}', which is not built in Keras. {_REPLACE_OR_ALLOW}"
 
 
 def _tensorflow_reason(settings: object) -> str | None:
@@ -249,6 +255,9 @@ def _is_function_key(key: object) -> bool:
 
 
 def _activation_reason(activation: object) -> str | None:
-    if isinstance(activation, str) and activation not in ACTIVATIONS:
-        return f"the activation '{activation[:60]}' is not built in Keras. Use a built-in one and save the model again."
+    if isinstance(activation, str) and activation not in ACTIVATIONS and not is_custom(activation):
+        return (
+            f"the activation '{activation[:60]}' is not built in Keras. Use a built-in one and save the model again, or: "
+            f"{ASK_THE_ADMINISTRATOR}."
+        )
     return None

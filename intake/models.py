@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from intake import keras_env
+from intake.custom_objects import register_custom_objects
 from intake.errors import UnsupportedModel, UserError
+from intake.keras3_rebuild import in_order_of_shapes
 from intake.model_clean_copy import write_clean_copy
 from intake.model_cleaning import clean_keras2, clean_keras3
 from intake.model_description import describe_model
 from intake.model_graph import Keras2Library, Keras3Library, layer_names
 from intake.model_info import ModelInfo
 from intake.model_scan import ScannedModel, scan_model
-
 from intake.saved_model_scan import ScannedSavedModel
 from intake.saved_models import open_saved_model, save_saved_model
+
 PREPARED_MODEL = "model.h5"
 PREPARED_INFO = "info.json"
 
@@ -62,6 +64,7 @@ def load_prepared(prepared_dir: Path) -> Any:
     path = prepared_dir / PREPARED_MODEL
     if not path.is_file():
         raise FileNotFoundError(f"No prepared model in {prepared_dir}: call inspect_model first.")
+    register_custom_objects()
     return keras_env.keras2().models.load_model(str(path), compile=False)
 
 
@@ -89,11 +92,10 @@ def save_as_uploaded(model: Any, uploaded: Path, info: ModelInfo, target_dir: Pa
     target_dir.mkdir(parents=True, exist_ok=True)
     with _opened(scanned) as opened:
         _transfer_weights(model, _named_layers(scanned, opened.model))
-        _write_in_one_step(target, lambda path: _save_as(scanned, opened.model, path))
+        _write_in_one_step(target, lambda path: _save_as(scanned, opened.whole or opened.model, path))
     return target
 
 
-@contextmanager
 def _save_as(scanned: ScannedModel, original: Any, path: Path) -> None:
     if isinstance(scanned, ScannedSavedModel):
         save_saved_model(original, scanned, path)
@@ -110,8 +112,11 @@ class _Opened:
     """What was mended."""
     difference: float = 0.0
     """Largest difference of outputs that opening brought."""
+    whole: Any = None
+    """The model of a custom class whose layers `model` shares; None where that is `model` itself."""
 
 
+@contextmanager
 def _opened(scanned: ScannedModel) -> Iterator[_Opened]:
     """Open a scanned model; files that it needs are there as long as the context."""
     with tempfile.TemporaryDirectory() as folder:
@@ -128,9 +133,22 @@ def _opened(scanned: ScannedModel) -> Iterator[_Opened]:
 def _open(scanned: ScannedModel, folder: Path) -> _Opened:
     if isinstance(scanned, ScannedSavedModel):
         return _Opened(*open_saved_model(scanned, folder))
+    register_custom_objects()
     copy = write_clean_copy(scanned, folder)
     library = keras_env.keras3() if scanned.is_keras3 else keras_env.keras2()
-    return _Opened(library.models.load_model(str(copy.path), compile=False, safe_mode=True), copy.notes)
+    model = library.models.load_model(str(copy.path), compile=False, safe_mode=True)
+    if getattr(model, "inputs", None):
+        return _Opened(model, copy.notes)
+    return _Opened(_functional(library, model, scanned.config.get("build_config")), copy.notes, whole=model)
+
+
+def _functional(library: Any, model: Any, build_config: Any) -> Any:
+    """Return a functional model of the layers that a subclassed model calls, or the model itself where none is known."""
+    shape = build_config.get("input_shape") if isinstance(build_config, dict) else None
+    if not isinstance(shape, list) or any(isinstance(size, list) for size in shape):
+        return model
+    inputs = library.Input(shape=tuple(shape[1:]))
+    return library.Model(inputs, model.call(inputs), name=model.name)
 
 
 @contextmanager
@@ -170,7 +188,7 @@ def _transfer_weights(model: Any, originals: dict[str, Any]) -> None:
             f"(missing: {missing or 'none'}; unknown: {unknown or 'none'})."
         )
     for name, layer in wanted.items():
-        new = given[name].get_weights()
+        new = in_order_of_shapes(given[name].get_weights(), [tuple(weight.shape) for weight in layer.weights])
         if [weight.shape for weight in new] != [weight.shape for weight in layer.get_weights()]:
             raise ValueError(
                 f"The weights of layer '{name}' cannot be written back: the uploaded model has the shapes "

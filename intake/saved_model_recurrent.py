@@ -122,6 +122,7 @@ class _Loop:
             in_order(self.results, lambda item: item.scope is not self.scope and not _inside(item, self.scope))
         )
         self._built: tuple[Any, list[Any]] | None = None
+        self._places: list[int] = []
 
     def input_steps(self) -> tuple[TimeFirst, Any]:
         """The sequence that the loop reads, and its mask."""
@@ -147,16 +148,18 @@ class _Loop:
         if self._built is None:
             sequence, mask = self.input_steps()
             kind, weights, settings = self._layer(sequence)
-            initial = [self.values[place] for place in self.states()]
-            if len(initial) != (2 if kind == "LSTM" else 1):
-                raise self.t.refuse(self.node, f"a loop with {len(initial)} states, which is no layer of Keras")
+            count = 2 if kind == "LSTM" else 1
+            places = self.states()
+            if len(places) != count + (mask is not None):
+                raise self.t.refuse(self.node, f"a loop with {len(places)} states, which is no layer of Keras")
+            self._places = places[-count:]  # with a mask, the output of the step before comes first
+            initial = [self.values[place] for place in self._places]
             called: dict[str, Any] = {"initial_state": _states(initial)} if _states(initial) else {}
             if mask is not None:
                 called["mask"], self.t.masked = mask, True
                 settings |= {"zero_output_for_mask": True} if self.t.zero_output_for_mask else {}
             settings |= {"return_sequences": True, "return_state": True, "go_backwards": sequence.backwards}
             name = self.t.weight_name(weights[0], self.node).rsplit("/", 1)[0]
-            self._called = (kind, settings, weights, name, sequence.source, called)
             layer = self.t.layer(kind, settings, weights, name)
             outputs, *states = layer(sequence.source, **called)
             self._built = outputs, states
@@ -164,10 +167,10 @@ class _Loop:
 
     def state(self, place: int) -> Any:
         """Return the last value of the state at this place."""
-        places = self.states()
-        if place not in places:
+        states = self.build()[1]
+        if place not in self._places:
             raise self.t.refuse(self.node, "a loop whose counter is used as a result")
-        return self.build()[1][places.index(place)]
+        return states[self._places.index(place)]
 
     def _layer(self, sequence: TimeFirst) -> tuple[str, list[Array], dict[str, Any]]:
         features = int(sequence.source.shape[-1])

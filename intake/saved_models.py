@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from intake import keras_env
+from intake.custom_objects import register_custom_objects
 from intake.errors import UnsupportedModel
 from intake.model_probe import TOLERANCE, difference, outputs_of, probe_batch
 from intake.saved_model_files import VARIABLES, pack, unpack
@@ -32,6 +33,7 @@ def open_saved_model(scanned: ScannedSavedModel, folder: Path) -> tuple[Any, tup
     Raises:
         UnsupportedModel: there is no Keras model of it, or it computes something else.
     """
+    register_custom_objects()
     unpacked = folder / "saved_model"
     unpack(scanned.path, unpacked)
     problems = list(scanned.reasons)

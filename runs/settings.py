@@ -25,6 +25,12 @@ class Settings(BaseSettings):
     )
     max_upload_mb: int = Field(1024, ge=1, description="Largest file that can be uploaded.")
 
+    custom_object_modules: str = Field(
+        "",
+        description="Importable Python modules, separated by commas, whose Keras layers, models and functions may be "
+        "used by uploaded models. Their code runs in the worker: name only modules that you trust.",
+    )
+
     @property
     def store_uri(self) -> str:
         """The MLflow tracking URI in force."""

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from pydantic import ValidationError
 
+from intake.custom_objects import allow_modules
 from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides
@@ -41,6 +42,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     log.setLevel(logging.INFO)
     settings = Settings()
+    allow_modules(settings.custom_object_modules.split(","))
     _warm_up()
     for line in sys.stdin:
         _answer(settings, json.loads(line), answers)
@@ -162,6 +164,7 @@ def execute(run_id: str, settings: Settings | None = None) -> None:
     from runs.store import Store
 
     settings = settings or Settings()
+    allow_modules(settings.custom_object_modules.split(","))
     store = Store(settings)
     try:
         Execution(run_id, settings, store).run()

@@ -21,7 +21,7 @@ from ui.model_view import draw_model
 from ui.session import PROJECT, address, record_of_address, service, set_address, show_problems
 from ui.upload_step import remove_file, retry_button, take_file
 
-MODEL_HELP = "A trained Keras model: .keras, .h5 or .hdf5, saved by Keras 2 or Keras 3."
+MODEL_HELP = "A trained Keras model: .keras, .h5 or .hdf5, saved by any Keras, or a .zip of the folder of a TensorFlow SavedModel."
 DATA_HELP = (
     "Data: .npz with x and y (or x_train, y_train, x_test, y_test), a .csv or .parquet table, or a .zip with a folder of "
     "images per class. Without labels (only x, or all images in one folder) runs are measured by agreement with your "

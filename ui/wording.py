@@ -65,6 +65,7 @@ FORMATS: dict[UploadedFormat, str] = {
     "h5": "HDF5 (.h5)",
     "keras2": ".keras of Keras 2",
     "keras3": ".keras of Keras 3",
+    "saved_model": "zipped SavedModel",
     "h5_keras3": "HDF5 (.h5) of Keras 3",
 }
 STATES: dict[RunState, str] = {
