@@ -14,9 +14,7 @@ import numpy as np
 from intake.errors import UserError
 
 Cell = Literal["pass", "refused", "failed"]
-STEPS = 4
 BATCH_SIZE = 8
-SAMPLES = 32
 RECIPES: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None]] = {
     "prune": ("pruning", {"initial_sparsity": 0.5, "final_sparsity": 0.8}, {"epochs": 1, "batch_size": BATCH_SIZE}),
     "cluster": ("clustering", {"number_of_clusters": 16}, {"epochs": 1, "batch_size": BATCH_SIZE}),
@@ -56,9 +54,7 @@ def carry_out(column: str, file: Path, folder: Path, one_dnn: bool, answer: Conn
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         short = " ".join(str(error).split())[:300]
-        answer.send(
-            Outcome("failed", f"{type(error).__name__}: {short} ({Path(where.filename).name}:{where.lineno})")
-        )
+        answer.send(Outcome("failed", f"{type(error).__name__}: {short} ({Path(where.filename).name}:{where.lineno})"))
 
 
 def _quiet() -> None:
@@ -70,9 +66,11 @@ def _quiet() -> None:
 
 
 def _load(file: Path, folder: Path) -> None:
-    from intake.models import inspect_model
+    from bench.corpus_data import store_samples
+    from intake.models import inspect_model, load_prepared
 
-    inspect_model(file, folder)
+    info = inspect_model(file, folder)
+    store_samples(load_prepared(folder), info, folder)
 
 
 class Wrong(AssertionError):
@@ -80,7 +78,7 @@ class Wrong(AssertionError):
 
 
 def _technique(column: str, file: Path, folder: Path) -> None:
-    from bench.corpus_data import RandomData
+    from bench.corpus_data import few_samples
     from intake.model_info import ModelInfo
     from intake.models import load_prepared, save_as_uploaded
     from measure.export import Conversion, convert
@@ -90,12 +88,11 @@ def _technique(column: str, file: Path, folder: Path) -> None:
     from optimizers.recipe import Recipe
 
     model = load_prepared(folder)
-    data = RandomData(model)
-    recipe = Recipe.single(*RECIPES[column])
-    optimized = apply_recipe(model, recipe, data, lambda *_: None, lambda *_: None)
-    samples = data.representative(max(1, optimized.conversion.representative_samples), 0)
-    tflite = convert(optimized.to_convert, optimized.conversion, samples)
-    inputs = data.representative(SAMPLES // 4, 1)
+    data = few_samples(model, folder, folder / f"{column}_teacher")
+    optimized = apply_recipe(model, Recipe.single(*RECIPES[column]), data, lambda *_: None, lambda *_: None)
+    count = optimized.conversion.representative_samples
+    tflite = convert(optimized.to_convert, optimized.conversion, data.representative(count, 0) if count else None)
+    _, inputs = next(data.test_inputs(2**30))
     answers = predict(tflite, inputs)
     for name, answer in zip(model.output_names, answers, strict=True):
         if not np.isfinite(answer).all():
@@ -103,14 +100,13 @@ def _technique(column: str, file: Path, folder: Path) -> None:
     tensors = read_weights(tflite)
     missed = [fact for claim in optimized.claims for fact in claim.verify(tensors) if fact.met is False]
     if missed:
-        first = missed[0]
         raise Wrong(
-            f"{len(missed)} of the claims missed; {first.claim} of {first.layer}: asked {first.asked}, found "
-            f"{first.measured}"
+            f"{len(missed)} claims missed, the first: {missed[0].claim} of {missed[0].layer}, asked {missed[0].asked}, "
+            f"found {missed[0].measured}"
         )
     if column == "ptq_dynamic":
         _require_agreement(answers, predict(convert(model, Conversion()), inputs), model.output_names)
-    info = ModelInfo.model_validate_json((folder / "info.json").read_text())
+    info = ModelInfo.model_validate_json((folder / "info.json").read_text(encoding="utf-8"))
     save_as_uploaded(optimized.plain, file, info, folder / column)
 
 
@@ -124,4 +120,3 @@ def _require_agreement(answers: list[np.ndarray], float_answers: list[np.ndarray
         difference = float(np.sqrt(np.mean(np.square(answer.astype(np.float64) - wanted)))) / scale
         if difference > TOLERANCE:
             raise Wrong(f"the output {name} differs from the float file's by {difference:.2f} of its size")
-

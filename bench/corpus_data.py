@@ -1,42 +1,51 @@
-"""Random inputs of the right shapes for any model, and the model's own answers as targets."""
+"""A few random samples of the right shapes for any model, in the form in which a project has them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from intake.dataset_info import DatasetOptions
+from intake.datasets import load_parsed
+from intake.fit import Fit, FitOverrides
+from intake.matching import match
+from intake.model_info import ModelInfo
+from intake.parts import PartName
+from intake.random_inputs import make_random_inputs
+from intake.teacher import Teacher
+from runs.execution import ProjectData
 
-from intake.fit import Fit
-from intake.keras_env import keras2
-from intake.model_probe import probe_batch
-from optimizers.fine_tuning import FineTuning
+TRAIN_SAMPLES = 32
+TEST_SAMPLES = 8
 
 
-class RandomData:
-    fit = Fit(task="regression", loss="mean_squared_error", metric_name="mae")
-    train_samples = 32
+def store_samples(model: Any, info: ModelInfo, folder: Path) -> None:
+    """Write random inputs, and how they fit the model, into `folder`."""
+    make_random_inputs(model, info, DatasetOptions(), folder / "samples")
+    found = match(model, info, load_parsed(folder / "samples"), FitOverrides())
+    (folder / "fit.json").write_text(found.fit.model_dump_json(), encoding="utf-8")
 
-    def __init__(self, model: Any) -> None:
-        self._inputs = [np.concatenate([a] * 8) for a in probe_batch(model)]
-        out = model.predict(self._inputs, verbose=0)
-        self._targets = out if isinstance(out, list) else [out]
 
-    def batches(self, settings: FineTuning) -> Any:
-        inputs, targets = self._inputs, self._targets
+def few_samples(model: Any, folder: Path, scratch: Path) -> ProjectData:
+    """Return the first of the samples that `store_samples` wrote.
 
-        class Batches(keras2().utils.Sequence):
-            def __len__(self) -> int:
-                return 4
-
-            def __getitem__(self, i: int) -> Any:
-                s = slice(i * 8, i * 8 + 8)
-                x, y = [a[s] for a in inputs], [a[s] for a in targets]
-                return (x if len(x) > 1 else x[0]), (y if len(y) > 1 else y[0])
-
-        return Batches()
-
-    def validation(self, settings: FineTuning) -> Any:
-        return None
-
-    def representative(self, count: int, seed: int) -> tuple[np.ndarray, ...]:
-        return tuple(a[:count] for a in self._inputs)
+    Args:
+        model: the clean model, which answers them; it is not changed.
+        folder: that of `store_samples`.
+        scratch: where the answers are kept.
+    """
+    fit = Fit.model_validate_json((folder / "fit.json").read_text(encoding="utf-8"))
+    whole = load_parsed(folder / "samples")
+    counts: dict[PartName, int] = {"train": TRAIN_SAMPLES, "validation": 0, "test": TEST_SAMPLES}
+    parts = {name: [array[:count] for array in whole.part(name).arrays] for name, count in counts.items()}
+    info = whole.info.model_copy(update={f"{name}_samples": len(arrays[0]) for name, arrays in parts.items()})
+    dataset = replace(
+        whole,
+        info=info,
+        x_train=parts["train"][0],
+        x_val=parts["validation"][0],
+        x_test=parts["test"][0],
+        more={name: tuple(arrays[1:]) for name, arrays in parts.items()},
+    )
+    return ProjectData(dataset, fit, Teacher(model, dataset, fit, scratch))

@@ -69,3 +69,11 @@ def part_of(library: ModuleType, name: str) -> ModuleType:
         name: the module below it, for example "core.protobuf.saved_model_pb2".
     """
     return importlib.import_module(f"{library.__name__}.{name}")
+
+
+def lite_convert() -> ModuleType:
+    """Return the module of TensorFlow's converter that quantizes a calibrated file; no public name leads to it."""
+    prepare_environment()
+    from tensorflow.lite.python import convert
+
+    return convert

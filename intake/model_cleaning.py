@@ -9,6 +9,7 @@ import numpy as np
 
 from intake import keras_env
 from intake.channels_last import ChannelOrder
+from intake.errors import UnsupportedModel
 from intake.keras3_rebuild import Keras3Layers, copy_weights, rebuild_with
 from intake.model_graph import Call, Keras2Library, Keras3Library, layer_names, needed_calls
 from intake.model_probe import difference, outputs_of, require_equal_outputs
@@ -18,11 +19,12 @@ def clean_keras3(original: Any) -> tuple[Any, float]:
     """Return the tf_keras twin of a Keras 3 model and the largest difference of their outputs on a probe batch.
 
     Raises:
-        UnsupportedModel: there is no twin, or it computes something else.
+        UnsupportedModel: there is no twin, it computes something else, or weights are NaN.
     """
     layers = Keras3Layers(original)
     model, tensors = rebuild_with(Keras3Library(), original, layers.call_again)
     layers.copy_weights()
+    _require_numbers(model)
 
     def first_difference(batch: Sequence[np.ndarray[Any, Any]]) -> str | None:
         return _first_difference(original, model, tensors, batch)
@@ -34,12 +36,22 @@ def clean_keras2(original: Any) -> tuple[Any, float]:
     """Return a flat functional copy of a tf_keras model and the largest difference of their outputs.
 
     Raises:
-        UnsupportedModel: the copy computes something else.
+        UnsupportedModel: the copy computes something else, or weights are NaN.
     """
     copies = _Keras2Copies(original)
     model, _ = rebuild_with(Keras2Library(), original, copies.call_again)
     copies.copy_weights()
+    _require_numbers(model)
     return model, require_equal_outputs(original, model, lambda batch: None)
+
+
+def _require_numbers(model: Any) -> None:
+    broken = [layer.name for layer in model.layers if any(np.isnan(weight).any() for weight in layer.get_weights())]
+    if broken:
+        raise UnsupportedModel(
+            f"The weights of {', '.join(broken[:5])} hold NaN (not a number), so every answer of the model would be NaN: "
+            "its training broke down. Upload a version from before that."
+        )
 
 
 class _Keras2Copies:

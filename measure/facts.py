@@ -38,6 +38,8 @@ class WeightOf(BaseModel):
     is_rescaled: bool = False
     """True where the converter multiplies each output channel by a factor of its own: it folds the
     BatchNormalization that follows into the kernel."""
+    has_rescaled_inputs: bool = False
+    """The same for each input channel, where a BatchNormalization comes before."""
 
 
 def located(tensors: list[WeightTensor], weights: list[WeightOf]) -> list[tuple[WeightOf, WeightTensor | None]]:

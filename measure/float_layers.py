@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from intake.keras_env import tensorflow
+from intake.keras_env import lite_convert, tensorflow
 from measure.weights import buffer_bytes, layer_pattern
 
 
@@ -21,11 +21,9 @@ def quantize_calibrated(calibrated: bytes, float_layers: Sequence[str], io_dtype
         float_layers: names of Keras layers.
         io_dtype: "float32", "int8" or "uint8".
     """
-    from tensorflow.lite.python import convert
-
     dtype = getattr(tensorflow(), io_dtype)
     return bytes(
-        convert.mlir_quantize(
+        lite_convert().mlir_quantize(
             calibrated,
             input_data_type=dtype,
             output_data_type=dtype,

@@ -62,7 +62,15 @@ class WeightTensor:
         Differs from `distinct` where the converter folded a BatchNormalization into the weights: it scales each
         channel by itself.
         """
-        channels = np.moveaxis(self.values, self.channel_axis, 0).reshape(self.values.shape[self.channel_axis], -1)
+        return self._distinct_along(self.channel_axis)
+
+    @property
+    def distinct_per_input(self) -> int:
+        """The same for what one input channel is multiplied with; inputs are the last axis of the file."""
+        return self._distinct_along(self.values.ndim - 1)
+
+    def _distinct_along(self, axis: int) -> int:
+        channels = np.moveaxis(self.values, axis, 0).reshape(self.values.shape[axis], -1)
         return max(len(np.unique(channel)) for channel in channels)
 
     @property

@@ -99,7 +99,13 @@ class Clustering(Technique):
             fix = f"Lower `number_of_clusters` below {size}." if size > 2 else ""
             return left(layer, f"Its kernel has {size} weights, not more than there are clusters.", fix)
         weights = tuple(
-            WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size, is_rescaled=layer.is_rescaled)
+            WeightOf(
+                layer=layer.name,
+                weight=kernel.name,
+                size=kernel.size,
+                is_rescaled=layer.is_rescaled,
+                has_rescaled_inputs=layer.has_rescaled_inputs,
+            )
             for kernel in large
         )
         return acts(layer, f"Its kernel keeps {params.number_of_clusters} different values.", weights)
@@ -122,13 +128,16 @@ class Clustering(Technique):
 
 def _distinct_values(weight: WeightOf, tensor: WeightTensor, limit: int) -> tuple[str, bool | None]:
     """Return what the file shows, and whether that is what was asked (None where it cannot tell)."""
-    has_scales = weight.is_rescaled or len(tensor.zero_points) > 1
-    if tensor.distinct <= limit or not has_scales:
+    by_output = weight.is_rescaled or len(tensor.zero_points) > 1
+    if tensor.distinct <= limit or not (by_output or weight.has_rescaled_inputs):
         return f"{tensor.distinct} values", tensor.distinct <= limit
-    if tensor.size // tensor.values.shape[tensor.channel_axis] <= limit:
-        return f"{tensor.distinct} values; channels have a scale each and too few weights to tell", None
-    count = tensor.distinct_per_channel
-    return f"{count} values in each channel, which has a scale of its own", count <= limit
+    if by_output and weight.has_rescaled_inputs:
+        return f"{tensor.distinct} values; inputs and outputs have a scale each, which leaves nothing to count", None
+    axis, which = (tensor.channel_axis, "channel") if by_output else (tensor.values.ndim - 1, "input")
+    if tensor.size // tensor.values.shape[axis] <= limit:
+        return f"{tensor.distinct} values; each {which} has a scale of its own and too few weights to tell", None
+    count = tensor.distinct_per_channel if by_output else tensor.distinct_per_input
+    return f"{count} values in each {which}, which has a scale of its own", count <= limit
 
 
 def _clustered(layer: Any, params: ClusteringParams) -> list[Kernel]:

@@ -34,6 +34,8 @@ class LayerFacts(BaseModel):
     kernels: tuple[KernelFacts, ...] = ()
     is_rescaled: bool = False
     """True where a BatchNormalization follows: the converter multiplies it into the kernel, channel by channel."""
+    has_rescaled_inputs: bool = False
+    """True where one comes before: the converter multiplies it into the kernel, input by input."""
     becomes_a_loop: bool = False
     """True for a recurrent layer that LiteRT runs step by step."""
     obstacles: dict[str, str] = {}
@@ -61,6 +63,7 @@ def _facts(layer: Any, obstacles: dict[str, str]) -> LayerFacts:
             for kernel in kernels_of(layer)
         ),
         is_rescaled=_is_followed_by_batch_normalization(layer),
+        has_rescaled_inputs=_comes_after_batch_normalization(layer),
         becomes_a_loop=becomes_a_loop(layer),
         obstacles=obstacles,
     )
@@ -69,3 +72,22 @@ def _facts(layer: Any, obstacles: dict[str, str]) -> LayerFacts:
 def _is_followed_by_batch_normalization(layer: Any) -> bool:
     after = [node.outbound_layer for node in layer.outbound_nodes]
     return any(isinstance(following, keras2().layers.BatchNormalization) for following in after)
+
+
+_HANDED_ON = (
+    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Flatten",
+    "Reshape", "ActivityRegularization",
+)  # fmt: skip
+
+
+def _comes_after_batch_normalization(layer: Any) -> bool:
+    before = [found for node in layer.inbound_nodes for found in _listed(node.inbound_layers)]
+    return any(
+        isinstance(one, keras2().layers.BatchNormalization)
+        or (type(one).__name__ in _HANDED_ON and _comes_after_batch_normalization(one))
+        for one in before
+    )
+
+
+def _listed(layers: Any) -> list[Any]:
+    return list(layers) if isinstance(layers, list | tuple) else [layers]

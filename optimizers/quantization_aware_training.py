@@ -10,7 +10,7 @@ import numpy as np
 from intake.keras_env import keras2, tfmot
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
-from measure.loops import meets_a_mask
+from measure.loops import becomes_a_loop, meets_a_mask
 from measure.weights import WeightTensor
 from optimizers.activation_ranges import set_activation_ranges
 from optimizers.declaration import parameter
@@ -59,8 +59,8 @@ class QuantizationAwareTraining(Technique):
     ) -> Wrapped:
         """Annotate what TFMOT can emulate, then start every range from real activations."""
         emulated = _emulated(model, params)
-        if not emulated:  # every layer is calibrated after the training; nothing is there to emulate
-            return Wrapped(model)
+        if not emulated or any(becomes_a_loop(layer) for layer in model.layers):
+            return Wrapped(model)  # there is nothing to emulate, or the file could not keep the ranges
         wrapped = tfmot().quantization.keras.quantize_apply(_annotated(model, emulated))
         set_activation_ranges(wrapped, model, representative)
         return Wrapped(wrapped)
@@ -96,12 +96,12 @@ class QuantizationAwareTraining(Technique):
         return acts(layer, f"{why} Stored in int8 after the training, calibrated on representative samples.", weights)
 
     def treatments(self, layers: Sequence[LayerFacts], params: QuantizationAwareParams) -> tuple[Treatment, ...]:
-        """As of the base; where the file has a loop, what is not emulated is stored in int8 but computed in float."""
+        """As of the base; where the file has a loop, it trains in float and stores the weights in int8."""
         found = super().treatments(layers, params)
         if not any(layer.becomes_a_loop for layer in layers):
             return found
         return tuple(
-            in_a_loop(layer) if treatment.verdict == "acts" and layer.obstacles.get(self.name) else treatment
+            in_a_loop(layer) if treatment.verdict == "acts" else treatment
             for layer, treatment in zip(layers, found, strict=True)
         )
 
