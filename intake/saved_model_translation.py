@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -170,10 +171,17 @@ class Translation:
             return np.asarray(self.tf.make_ndarray(node.attrs["value"].tensor))
         if node.op in ("Placeholder", "TensorListReserve", "While", "StatelessWhile", "TensorListFromTensor"):
             return None
+        if node.op in ("Fill", "BroadcastTo") and 4 * _numbers_asked_for(node, arrays) > _MAX_CONSTANT_BYTES:
+            raise self.refuse(node, "which would fill more memory than any model needs")
         results = computed(node, arrays)
         if results is None or sum(item.nbytes for item in results) > _MAX_CONSTANT_BYTES:
             return None
         return [self.inherit_name(item, arrays[0]) for item in results] if arrays else results
+
+
+def _numbers_asked_for(node: Node, arrays: Sequence[Array]) -> int:
+    shape = arrays[0] if node.op == "Fill" else arrays[1]
+    return prod(int(size) for size in shape.reshape(-1))
 
 
 def computed(node: Node, arrays: Sequence[Array]) -> list[Array] | None:

@@ -46,7 +46,10 @@ def open_saved_model(scanned: ScannedSavedModel, folder: Path) -> tuple[Any, tup
             problems.append(f"What Keras recorded of the model cannot be built again ({reason}).")
     if not scanned.signature:
         raise UnsupportedModel(problems)
-    model, largest = _from_signature(scanned, unpacked)
+    try:
+        model, largest = _from_signature(scanned, unpacked)
+    except UnsupportedModel as error:
+        raise UnsupportedModel([*problems, *error.problems]) from error
     return model, (FROM_SIGNATURE.format(key=scanned.signature),), largest
 
 
@@ -119,7 +122,9 @@ def save_saved_model(model: Any, scanned: ScannedSavedModel, target: Path) -> No
     """Write a tf_keras model as a zipped SavedModel that serves the signature of the uploaded one under its names."""
     folder = target.parent / "saved_model"
     signatures = _signatures(model, scanned)
-    model.save(str(folder), save_format="tf", include_optimizer=False, signatures=signatures)
+    # Tracing every layer takes long for recurrent ones; only what Keras saved had these functions.
+    traced = bool(scanned.config)
+    model.save(str(folder), save_format="tf", include_optimizer=False, signatures=signatures, save_traces=traced)
     pack(folder, target, scanned.folder)
 
 
