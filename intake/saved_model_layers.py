@@ -161,10 +161,22 @@ def _gather(t: Translation, node: Node, values: list[Value]) -> Value:
     axis = int(values[2]) if len(values) > 2 else 0
     batch_axes = node.attrs["batch_dims"].i if "batch_dims" in node.attrs else 0
     if isinstance(table, np.ndarray) and table.ndim == 2 and axis == 0 and batch_axes == 0 and is_tensor(indices):
+        indices = _without_wrapping(t, node, indices)
         source = indices.source if isinstance(indices, Converted) and indices.made is None else tensor_of(indices)
         settings = {"input_dim": int(table.shape[0]), "output_dim": int(table.shape[1])}
         return _layer(t, "Embedding", settings, [table], source, t.weight_name(table, node))
     return t.tf.gather(tensor_of(table), tensor_of(indices), axis=axis, batch_dims=batch_axes)
+
+
+def _without_wrapping(t: Translation, node: Node, indices: Value) -> Value:
+    """Keras 3 lets negative indices count from the end, which no embedding has a use for."""
+    select = node.inputs[1][0]
+    if select.op not in ("Select", "SelectV2"):
+        return indices
+    condition, _, kept = select.inputs
+    if condition[0].op == "Less" and condition[0].inputs[0] == kept and not np.any(t.value(condition[0].inputs[1])):
+        return t.value(kept)
+    return indices
 
 
 # ---------------------------------------------------------------- convolutions

@@ -10,7 +10,6 @@ from intake.saved_model_graph import Node
 from intake.saved_model_translation import Handler, Translation, attribute_value, is_tensor
 from intake.saved_model_values import (
     Converted,
-    Deferred,
     Dims,
     Expanded,
     Filled,
@@ -47,10 +46,6 @@ def _all_dims(values: list[Value]) -> bool:
         isinstance(value, Dims) or (isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.integer))
         for value in values
     )
-
-
-def _identity(t: Translation, node: Node, values: list[Value]) -> Value:
-    return values[0]
 
 
 # ---------------------------------------------------------------- other shapes
@@ -354,11 +349,6 @@ def _broadcast(t: Translation, node: Node, values: list[Value]) -> Value:
     return t.tf.broadcast_to(tensor_of(x), tensor_of(shape))
 
 
-def is_deferred(value: Value, kind: type[Deferred]) -> bool:
-    """Tell whether a value is of this kind and was not turned into a tensor yet."""
-    return isinstance(value, kind) and value.made is None
-
-
 SHAPE_HANDLERS: dict[str, Handler] = {
     "Shape": _shape,
     "ShapeN": lambda t, node, values: [dims_of(tensor_of(value)).simplified() for value in values],
@@ -387,7 +377,6 @@ SHAPE_HANDLERS: dict[str, Handler] = {
     "Select": _select,
     "SelectV2": _select,
     "BroadcastTo": _broadcast,
-    "StopGradient": _identity,
 }
 DIMS_HANDLERS: dict[str, Handler] = {"Mul": _multiplied, **dict.fromkeys(("GatherV2", "Gather"), _gathered)}
 """These come before the handlers of layers of the same name, which they call for tensors."""
