@@ -20,8 +20,9 @@ from optimizers import TECHNIQUES, technique
 from optimizers.declaration import ParameterSpec, Params, specs
 from optimizers.fine_tuning import FineTuning, suggested
 from optimizers.recipe import Recipe
+from optimizers.treatment import counted
 from runs.records import Result, RunRecord
-from runs.service import Prepared, Service, check_losses
+from runs.service import Prepared, Service, check_layers, check_losses
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", type=Path, required=True, help="Keras model: .h5, .hdf5, .keras, or .zip of a SavedModel")
+    command.add_argument(
+        "--model", type=Path, required=True, help="Keras model: .h5, .hdf5, .keras, or .zip of a SavedModel"
+    )
     command.add_argument(
         "--dataset", type=Path, help=".npz, .csv, .parquet, or .zip of images; left out: random inputs for the model"
     )
@@ -159,6 +162,7 @@ def _run(service: Service, given: argparse.Namespace) -> int:
         _say(f"These files with this fit are a project already: {project.name}.")
     recipe = _recipe(given, prepared.dataset_info.train_samples)
     check_losses(recipe, project.fit)
+    _look_ahead(service, prepared.model_id, recipe)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
     _say(f"Measuring the baseline of project {project.name} …")
@@ -179,6 +183,7 @@ def _run(service: Service, given: argparse.Namespace) -> int:
         "recipe": recipe.model_dump(mode="json"),
         "baseline": _figures(baseline.result),
         "result": _figures(run.result),
+        "estimate": report.estimate.model_dump() if report and report.estimate else None,
         "verified": [fact.model_dump() for fact in report.facts] if report else [],
         "artifacts": _artifacts(service, run, given.out),
     }
@@ -186,6 +191,22 @@ def _run(service: Service, given: argparse.Namespace) -> int:
     if run.error:
         _say(run.error)
     return 0 if run.state == "finished" else 1
+
+
+def _look_ahead(service: Service, model_id: str, recipe: Recipe) -> None:
+    """Say what the recipe will do before a second is spent; raises UserError where it will do nothing."""
+    job = service.model_plan(model_id)
+    try:
+        plan = job.wait()
+    except UserError as error:
+        _say(f"There is no estimate. {error}")
+        return
+    check_layers(recipe, plan.layers)
+    for step in recipe.steps:
+        _say(f"{step.entry.title} {counted(step.entry.treatments(plan.layers, step.checked_params))}.")
+    estimate = service.estimate(model_id, recipe)
+    if estimate is not None:
+        _say(f"Estimate: .tflite {estimate.tflite_bytes:,} B, gzip {estimate.gzip_bytes:,} B")
 
 
 def _recipe(given: argparse.Namespace, train_samples: int | None) -> Recipe:
@@ -249,6 +270,8 @@ def _print_outcome(outcome: dict[str, Any]) -> None:
                 f"  {title:9} {figures['metric_name']} {figures['metric']:.4f}  .tflite {figures['tflite_bytes']:,} B  "
                 f"gzip {figures['gzip_bytes']:,} B  {figures['latency_ms']:.2f} ms"
             )
+    if (estimate := outcome["estimate"]) and (figures := outcome["result"]):
+        print("  " + estimate_text(estimate, figures))
     if outcome["dataset"] == RANDOM_INPUTS:
         print(f"  {RANDOM_INPUTS_NOTE}")
     for fact in outcome["verified"]:
@@ -256,6 +279,16 @@ def _print_outcome(outcome: dict[str, Any]) -> None:
         print(f"  {verdict:11} {fact['layer']}: asked {fact['asked']}, found {fact['measured']}")
     for path in outcome["artifacts"].values():
         print(f"  {path}")
+
+
+def estimate_text(estimate: dict[str, int], figures: dict[str, Any]) -> str:
+    """Return "estimated .tflite 22,100 B, measured 22,900 B (+3.6 %); ..."."""
+    parts = [
+        f"{label} {estimate[name]:,} B, measured {figures[name]:,} B ({(figures[name] / estimate[name] - 1) * 100:+.1f} %)"
+        for label, name in ((".tflite", "tflite_bytes"), ("gzip", "gzip_bytes"))
+        if estimate[name]
+    ]
+    return f"estimated {'; '.join(parts)}"
 
 
 def _say(text: str) -> None:

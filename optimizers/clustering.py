@@ -110,6 +110,12 @@ class Clustering(Technique):
         )
         return acts(layer, f"Its kernel keeps {params.number_of_clusters} different values.", weights)
 
+    def simulate(self, values: np.ndarray, params: ClusteringParams) -> np.ndarray:
+        """Each weight takes the nearest of the values, where they are spread as at the start."""
+        centroids = _spread(values, params)
+        nearest = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values.reshape(-1))
+        return centroids[nearest].reshape(values.shape)
+
     def verify(self, params: ClusteringParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """Distinct values of each kernel; per output channel where each has a scale of its own."""
         limit = params.number_of_clusters
@@ -124,6 +130,14 @@ class Clustering(Technique):
                     Fact(claim="distinct weights", layer=weight.layer, asked=asked, measured=measured, met=met)
                 )
         return facts
+
+
+def _spread(values: np.ndarray, params: ClusteringParams) -> np.ndarray:
+    """Return the values to start from, sorted, about as TFMOT's initializations place them."""
+    flat, count = values.reshape(-1), params.number_of_clusters
+    if params.cluster_centroids_init in ("LINEAR", "RANDOM"):
+        return np.linspace(flat.min(), flat.max(), count, dtype=np.float32)
+    return np.quantile(flat, np.linspace(0, 1, count)).astype(np.float32)  # close where the weights are
 
 
 def _distinct_values(weight: WeightOf, tensor: WeightTensor, limit: int) -> tuple[str, bool | None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from intake.errors import InvalidParams
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf, located, not_located
@@ -97,9 +99,43 @@ class PostTrainingQuantization(Technique):
             for layer, treatment in zip(layers, found, strict=True)
         )
 
+    def simulate(self, values: np.ndarray, params: PostTrainingParams) -> np.ndarray:
+        """Rounded to the stored type."""
+        return values.astype(np.float16) if params.mode == "float16" else in_eight_bits(values)
+
+    def added_bytes(self, channels: int, params: PostTrainingParams) -> int:
+        """Scales of int8; the steps that make float32 of float16, and half of the bias."""
+        if params.mode == "float16":
+            return HALF_PRECISION_STEPS - 2 * channels
+        return scale_bytes(channels, calibrated=params.mode == "int8")
+
     def verify(self, params: PostTrainingParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The dtype of each kernel."""
         return verify_dtype("float16" if params.mode == "float16" else "int8", weights, tensors)
+
+
+def in_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Return int8 of the same shape: symmetric, with a scale for each output channel (row)."""
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    scaled = values / np.where(largest > 0, largest, 1) * 127
+    rounded: np.ndarray = np.rint(scaled).astype(np.int8)
+    return rounded
+
+
+HALF_PRECISION_STEPS = 330
+"""Bytes of the operations and tensors that make float32 of a float16 kernel and bias; found by measuring."""
+SCALE_BYTES = 12
+"""Of a channel: a scale (float32) and a zero point (int64)."""
+ACTIVATION_BYTES = 150
+"""Of the scales of what goes in and comes out, where arithmetic is int8, too; found by measuring."""
+
+
+def scale_bytes(channels: int, *, calibrated: bool) -> int:
+    """Return the bytes of the scales and zero points of an int8 kernel.
+
+    Where arithmetic is int8 (calibrated), the bias has as many scales, and so have the activations.
+    """
+    return 2 * SCALE_BYTES * channels + ACTIVATION_BYTES if calibrated else SCALE_BYTES * channels
 
 
 def quantized_kernels(layer: LayerFacts, least_size: int) -> tuple[WeightOf, ...]:

@@ -182,6 +182,10 @@ class Pruning(Technique):
             return found
         return super().treatments(layers, params.model_copy(update={"smallest_kernel": 2}))
 
+    def simulate(self, values: np.ndarray, params: PruningParams) -> np.ndarray:
+        """The smallest magnitudes become zero."""
+        return values * largest_kept(values, params.asked_sparsity)
+
     def verify(self, params: PruningParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The share of zeros of each pruned kernel, to within the one weight that rounding can cost."""
         asked = params.asked_sparsity

@@ -16,7 +16,13 @@ from optimizers.activation_ranges import set_activation_ranges
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.layer_facts import LayerFacts
-from optimizers.post_training_quantization import in_a_loop, quantized_kernels, verify_dtype
+from optimizers.post_training_quantization import (
+    in_a_loop,
+    in_eight_bits,
+    quantized_kernels,
+    scale_bytes,
+    verify_dtype,
+)
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
 from optimizers.wrapping import fits_a_wrapper
@@ -104,6 +110,14 @@ class QuantizationAwareTraining(Technique):
             in_a_loop(layer) if treatment.verdict == "acts" else treatment
             for layer, treatment in zip(layers, found, strict=True)
         )
+
+    def simulate(self, values: np.ndarray, params: QuantizationAwareParams) -> np.ndarray:
+        """Rounded to int8."""
+        return in_eight_bits(values)
+
+    def added_bytes(self, channels: int, params: QuantizationAwareParams) -> int:
+        """The scales."""
+        return scale_bytes(channels, calibrated=True)
 
     def verify(
         self, params: QuantizationAwareParams, weights: list[WeightOf], tensors: list[WeightTensor]

@@ -126,6 +126,20 @@ class Technique:
             for layer in layers
         )
 
+    def simulate(self, values: np.ndarray, params: Any) -> np.ndarray:
+        """Return what the technique makes of a kernel, without training: the same shape, in the dtype that is stored.
+
+        Sizes are estimated with it before a run. Needs no TensorFlow.
+
+        Args:
+            values: float32 (output channels, values of each), some of the kernel's values.
+        """
+        return values
+
+    def added_bytes(self, channels: int, params: Any) -> int:
+        """Return by how many bytes the file grows beside a kernel of so many output channels: scales, names, bias."""
+        return 0
+
     def weights_of(self, layers: Sequence[LayerFacts], params: Any) -> list[WeightOf]:
         """Return the weights that the technique will act on."""
         return [weight for treatment in self.treatments(layers, params) for weight in treatment.weights]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -45,3 +46,19 @@ def left(layer: LayerFacts, reason: str, fix: str = "") -> Treatment:
 def impossible(layer: LayerFacts, reason: str, fix: str = "") -> Treatment:
     """The technique cannot act on this layer."""
     return Treatment(layer=layer.name, class_name=layer.class_name, verdict="impossible", reason=reason, fix=fix)
+
+
+def counts(treatments: Sequence[Treatment]) -> dict[Verdict, int]:
+    """Return verdict -> number of layers: all three verdicts, also those that no layer has."""
+    found: dict[Verdict, int] = {"acts": 0, "left": 0, "impossible": 0}
+    for treatment in treatments:
+        found[treatment.verdict] += 1
+    return found
+
+
+def counted(treatments: Sequence[Treatment]) -> str:
+    """Return the counts for people: "acts on 5 layers, leaves 3 as they are, 0 not possible"."""
+    found = counts(treatments)
+    return (
+        f"acts on {found['acts']:,} layers, leaves {found['left']:,} as they are, {found['impossible']:,} not possible"
+    )

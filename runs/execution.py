@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from intake.agreement import Tolerances, agreement_scores
 from intake.dataset_info import RANDOM_INPUTS_NOTE
 from intake.datasets import Dataset
+from intake.errors import DoesNotFit
 from intake.fit import Fit
 from intake.models import load_prepared, save_as_uploaded
 from intake.preprocessing import apply_labels, model_inputs
@@ -29,8 +30,11 @@ from measure.litert import latency_ms, predict
 from measure.sizes import measure_sizes
 from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Optimized, apply_recipe
+from optimizers.estimate import EstimatedSizes
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
+from runs.layer_outcomes import layer_outcomes
 from runs.paths import log_path, prepared_folder, scratch_folder, upload_path
+from runs.plan import ensure_plan, estimator_of, float_file
 from runs.progress import MEASURING_ENDS, MEASURING_STARTS, TRAINING_ENDS, ProgressReporter
 from runs.records import Project, Result, RunRecord
 from runs.report import RunReport
@@ -125,6 +129,7 @@ class Execution:
         shutil.rmtree(folder, ignore_errors=True)  # a first attempt that crashed leaves its files
         ensure_prepared(self._settings, self._project.model)
         model = load_prepared(prepared_folder(self._settings, self._project.model.upload_id))
+        self._plan = ensure_plan(self._settings, self._project.model.upload_id, model)
         data = self._load_data(model, folder / "teacher")
         self._note_random_inputs()
         optimized, training_s = self._optimize(model, data)
@@ -161,6 +166,10 @@ class Execution:
 
     def _convert(self, model: Any, conversion: Conversion, data: ProjectData) -> bytes:
         log.info("Converting to %s", conversion.number_format)
+        if not self._record.recipe.steps:  # what the plan was made from is this very file
+            if self._plan.problem:
+                raise DoesNotFit(self._plan.problem)
+            return float_file(self._settings, self._project.model.upload_id).read_bytes()
         count = conversion.representative_samples
         return convert(model, conversion, data.representative(count, self._seed()) if count else None)
 
@@ -235,12 +244,21 @@ class Execution:
         return RunReport(
             facts=tuple(facts),
             tensors=tuple(tensor_rows(tensors)),
+            estimate=self._estimate(),
+            layers=layer_outcomes(self._record.recipe, self._plan.layers, tensors),
             versions={name: version(name) for name in LIBRARIES},
             model_sha256=self._project.model.sha256,
             dataset_sha256=data.dataset.info.sha256,
             random_inputs=self._project.dataset is None,
             one_dnn=os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
         )
+
+    def _estimate(self) -> EstimatedSizes | None:
+        """What the page said before the run."""
+        if not self._record.recipe.steps or self._plan.problem:
+            return None
+        upload_id = self._project.model.upload_id
+        return estimator_of(self._settings, upload_id, self._plan).estimate(self._record.recipe)
 
 
 def _answers(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 from measure.facts import Fact
 from measure.layers import TensorRow
+from optimizers.estimate import EstimatedSizes
+from runs.layer_outcomes import LayerOutcome
 
 
 class RunReport(BaseModel):
@@ -15,6 +17,10 @@ class RunReport(BaseModel):
 
     facts: tuple[Fact, ...]
     tensors: tuple[TensorRow, ...]
+    estimate: EstimatedSizes | None = None
+    """What the sizes were expected to be before the run; None for the baseline, and for runs of older versions."""
+    layers: tuple[LayerOutcome, ...] = ()
+    """Empty for the baseline, and for runs of older versions."""
     versions: dict[str, str]
     """Library -> version that was at work."""
     model_sha256: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,15 @@ from intake.errors import InvalidParams, UserError
 from intake.fit import Fit, FitOverrides, MatchReport
 from intake.model_info import ModelInfo
 from intake.tasks import check_fit, impossible_losses
+from optimizers.estimate import EstimatedSizes, SizeEstimator
 from optimizers.fine_tuning import FineTuning, suggested
-from optimizers.recipe import Recipe
-from optimizers.technique import Technique
+from optimizers.layer_facts import LayerFacts
+from optimizers.recipe import Recipe, RecipeStep
+from optimizers.technique import Technique, require_weights
 from runs.executor import LocalExecutor, mark
 from runs.jobs import Job
 from runs.paths import parsed_folder, prepared_folder, samples_folder
+from runs.plan import ModelPlan, estimator_of, stored_plan
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
 from runs.report import RunReport
 from runs.settings import Settings
@@ -33,6 +36,8 @@ from runs.uploads import find_upload, store_upload
 EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
 EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
 WAIT_SECONDS = 0.5
+ESTIMATORS_KEPT = 8
+"""Models whose kernel samples (2 MB each) stay in memory."""
 INTERRUPTED = "The program ended while this run was at work. Run it again."
 EXAMPLE_NAME = "Example: handwritten digits"
 
@@ -58,6 +63,7 @@ class Service:
         self._store = Store(self.settings)
         self._executor = LocalExecutor(self.settings, self._store)
         self._jobs: dict[str, Job] = {}
+        self._estimators: dict[str, tuple[ModelPlan, SizeEstimator]] = {}
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -156,6 +162,43 @@ class Service:
                 self._jobs[key] = Job(title)
                 self._executor.submit_job(self._jobs[key], request, read)
             return self._jobs[key]
+
+    # --- before a run ---------------------------------------------------------------------------------------------
+
+    def model_plan(self, upload_id: str) -> Job:
+        """Find out in the worker what each technique can do to a model. The job's result is a ModelPlan."""
+        upload = self.upload(upload_id)
+        key = f"plan:{upload_id}"
+        plan = None if key in self._jobs else stored_plan(self.settings, upload_id)
+        if plan is not None:
+            with self._lock:
+                job = self._jobs.setdefault(key, Job(f"Looking at the layers of {upload.file_name}"))
+            job.finish(plan)
+            return job
+        request = {"kind": "plan", "upload": upload.model_dump(mode="json")}
+        return self._job(key, f"Looking at the layers of {upload.file_name}", request, ModelPlan.model_validate)
+
+    def estimate(self, upload_id: str, recipe: Recipe) -> EstimatedSizes | None:
+        """Return the sizes that a recipe is expected to come to; None where the model has no plan yet, or cannot have.
+
+        Takes a fraction of a second, and less for what was asked before.
+
+        Raises:
+            InvalidParams: a step leaves layers as they are that the model does not have.
+        """
+        plan = stored_plan(self.settings, upload_id)
+        if plan is None or plan.problem:
+            return None
+        known = self._estimators.get(upload_id)
+        if known is None or known[0] != plan:
+            while len(self._estimators) >= ESTIMATORS_KEPT:
+                self._estimators.pop(next(iter(self._estimators)))
+            try:
+                known = plan, estimator_of(self.settings, upload_id, plan)
+            except (OSError, ValueError):  # the copy is a cache; whoever cleared it gets it back with the next run
+                return None
+            self._estimators[upload_id] = known
+        return known[1].estimate(recipe)
 
     # --- projects -------------------------------------------------------------------------------------------------
 
@@ -280,8 +323,16 @@ class Service:
             return entry.fine_tuning
 
     def submit(self, project_id: str, recipe: Recipe, name: str = "") -> RunRecord:
-        """Queue a recipe; raises UserError where the project is gone, or cannot be trained with the recipe's loss."""
-        check_losses(recipe, self.project(project_id).fit)
+        """Queue a recipe.
+
+        Raises:
+            UserError: the project is gone, cannot be trained with the recipe's loss, or has no layer for it to act on.
+        """
+        project = self.project(project_id)
+        check_losses(recipe, project.fit)
+        plan = stored_plan(self.settings, project.model.upload_id)
+        if plan is not None:
+            check_layers(recipe, plan.layers)
         number = sum(not run.is_baseline for run in self.runs(project_id)) + 1
         return self._submit(project_id, recipe, " ".join(name.split())[:120] or f"{number} · {recipe.title}")
 
@@ -398,6 +449,25 @@ def check_losses(recipe: Recipe, fit: Fit) -> None:
     problems = [f"`loss` {loss} cannot train this project. {impossible[loss]}" for loss in chosen if loss in impossible]
     if problems:
         raise InvalidParams(problems)
+
+
+def check_layers(recipe: Recipe, layers: Sequence[LayerFacts]) -> None:
+    """Raise UserError where a step leaves layers as they are that are not there, or leaves itself nothing to act on."""
+    for step in recipe.steps:
+        _check_step(step, layers)
+
+
+def _check_step(step: RecipeStep, layers: Sequence[LayerFacts]) -> None:
+    params = step.checked_params
+    if any(treatment.verdict == "acts" for treatment in step.entry.treatments(layers, params)):
+        return
+    if step.params.get("leave_as_is"):
+        raise InvalidParams(
+            f"With these layers left as they are, {step.entry.title} has nothing to act on. "
+            "Take at least one that it can act on off the list (`leave_as_is`)."
+        )
+    if step.settings is not None:
+        require_weights(step.entry.title, ())
 
 
 def options_for(model_info: ModelInfo, options: DatasetOptions) -> DatasetOptions:

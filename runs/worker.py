@@ -123,10 +123,22 @@ def _match(settings: Settings, request: dict[str, Any], report: Report) -> Any:
     return found.model_dump(mode="json")
 
 
+def _plan(settings: Settings, request: dict[str, Any], report: Report) -> Any:
+    from intake.models import load_prepared
+    from runs.plan import ensure_plan
+
+    upload = Upload.model_validate(request["upload"])
+    report(0.1, "Looking at what each technique will do")
+    ensure_prepared(settings, upload)
+    model = load_prepared(prepared_folder(settings, upload.upload_id))
+    return ensure_plan(settings, upload.upload_id, model).model_dump(mode="json")
+
+
 PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
     "inspect_model": _inspect_model,
     "inspect_dataset": _inspect_dataset,
     "match": _match,
+    "plan": _plan,
 }
 
 

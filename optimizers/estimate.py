@@ -1,0 +1,111 @@
+"""How large the exported file will be, known before a second is spent. numpy only, no TensorFlow.
+
+A technique says what it does to the values of a kernel (`Technique.simulate`). That is done to a sample of each kernel
+that it acts on; the rest of the file stays as it is in float32.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from optimizers.kernel_samples import KernelSample
+from optimizers.layer_facts import LayerFacts
+from optimizers.recipe import Recipe, RecipeStep
+
+FLOAT_BYTES = 4
+COMPRESSION_LEVEL = 9
+"""Of zlib, as in `measure.sizes.gzip_bytes`: of many zeros a lower level would make a tenth more."""
+
+
+class EstimatedSizes(BaseModel):
+    """What the exported file is expected to weigh."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tflite_bytes: int
+    gzip_bytes: int
+    """Of the `.tflite` in gzip."""
+
+
+class SizeEstimator:
+    """Estimates for one model; what one kernel came to is kept, so that a changed parameter costs only what it changes.
+
+    Args:
+        layers: of the model.
+        float_sizes: measured sizes of its float32 `.tflite`.
+        samples: of its kernels.
+    """
+
+    def __init__(
+        self, layers: Sequence[LayerFacts], float_sizes: EstimatedSizes, samples: Sequence[KernelSample]
+    ) -> None:
+        self._layers, self._float_sizes = layers, float_sizes
+        self._samples = {(sample.layer, sample.name): sample for sample in samples}
+        self._changes: dict[tuple[str, str, str], tuple[float, float]] = {}
+        self._unchanged: dict[tuple[str, str], int] = {}
+
+    def estimate(self, recipe: Recipe) -> EstimatedSizes:
+        """Return the sizes that a recipe is expected to come to.
+
+        Raises:
+            InvalidParams: a step leaves layers as they are that the model does not have.
+        """
+        acted_on: dict[tuple[str, str], list[RecipeStep]] = {}
+        for step in recipe.steps:
+            for weight in step.entry.weights_of(self._layers, step.checked_params):
+                acted_on.setdefault((weight.layer, weight.weight), []).append(step)
+        changes = [self._change(kernel, steps) for kernel, steps in acted_on.items() if kernel in self._samples]
+        raw = self._float_sizes.tflite_bytes + sum(change for change, _ in changes)
+        compressed = self._float_sizes.gzip_bytes + sum(change for _, change in changes)
+        return EstimatedSizes(tflite_bytes=max(0, round(raw)), gzip_bytes=max(0, round(compressed)))
+
+    def _change(self, kernel: tuple[str, str], steps: list[RecipeStep]) -> tuple[float, float]:
+        """By how many bytes the file and its gzip grow where these steps act on one kernel; mostly negative."""
+        key = (*kernel, " ".join(_what_counts(step) for step in steps))
+        if len(self._changes) > 20_000:
+            self._changes.clear()
+        if key not in self._changes:
+            self._changes[key] = _change(self._samples[kernel], steps, self._compressed_as_it_is(kernel))
+        return self._changes[key]
+
+    def _compressed_as_it_is(self, kernel: tuple[str, str]) -> int:
+        if kernel not in self._unchanged:
+            sample = self._samples[kernel]
+            self._unchanged[kernel] = compressed_bytes(sample.values * sample.factor)
+        return self._unchanged[kernel]
+
+
+def _what_counts(step: RecipeStep) -> str:
+    """Which layers are left as they are is no matter for those that are not."""
+    params = step.checked_params.model_copy(update={"leave_as_is": ()})
+    return f"{step.technique}{params.model_dump_json()}"
+
+
+def _change(sample: KernelSample, steps: list[RecipeStep], compressed_before: int) -> tuple[float, float]:
+    values: np.ndarray = sample.values
+    folded = False
+    added = 0
+    for step in steps:
+        if step.entry.converts and not folded:
+            values, folded = values * sample.factor, True
+        values = step.entry.simulate(values, step.checked_params)
+        added += step.entry.added_bytes(sample.channels, step.checked_params)
+    if not folded:
+        values = values * sample.factor
+    raw = sample.size * (values.itemsize - FLOAT_BYTES) + added
+    compressed = compressed_bytes(values) - compressed_before
+    return raw, compressed * sample.scale_up + added * ADDED_IN_GZIP
+
+
+ADDED_IN_GZIP = 0.5
+"""How much of the scales and names beside a kernel is left in gzip."""
+
+
+def compressed_bytes(values: np.ndarray) -> int:
+    """Return how many bytes a zlib stream of these values takes, without its frame."""
+    deflate = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return len(deflate.compress(np.ascontiguousarray(values).tobytes()) + deflate.flush())
