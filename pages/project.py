@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui.live import active_runs
-from ui.new_run import announce_queued, draw_new_run
+from ui.new_run import announce_queued, draw_form_layers, draw_new_run
 from ui.project_head import draw_failure, draw_head, draw_waiting
 from ui.session import begin_page, project_of_address, service
 from ui.tradeoff import changes_of, draw_chart, draw_controls, draw_table, open_chosen
@@ -26,10 +26,13 @@ with left:
         st.caption("Click a point or a row to open its run.")
     else:
         draw_waiting(project, runs)
+    layers = st.container(key="project:layers")
     if active:
         st.subheader("At work")
         active_runs(project.project_id, active)
 with right:
     draw_new_run(project)
+with layers:
+    draw_form_layers(project)
 st.subheader("All runs")
 draw_table(project, frame, axes.size)

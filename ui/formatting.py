@@ -29,6 +29,13 @@ def change_percent(new: float, old: float) -> str:
     return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text
 
 
+def times_smaller(new: float, old: float) -> str:
+    """Return how `new` compares with a larger `old` as "÷3.4"; "as large" where they hardly differ, "×1.1" if it grows."""
+    if not new or not old or abs(new / old - 1) < 0.01:
+        return "as large"
+    return f"÷{old / new:.1f}" if new < old else f"×{new / old:.1f}"
+
+
 def metric_text(name: Metric, value: float) -> str:
     """Return a share as "97.22 %", an error with four significant digits."""
     return percent(value) if name in SHARES else f"{value:,.4g}"

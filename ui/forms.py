@@ -43,8 +43,8 @@ def without_choices(spec: ParameterSpec, reasons: dict[Any, str]) -> ParameterSp
 
 
 def draw_params(prefix: str, declared: Iterable[ParameterSpec]) -> None:
-    """Draw a widget per parameter; `read_params` has their values."""
-    declared = tuple(declared)
+    """Draw a widget per parameter; `read_params` has their values. Layers are chosen in a table: `ui.layer_table`."""
+    declared = tuple(spec for spec in declared if spec.kind != "layers")
     advanced = [spec for spec in declared if spec.advanced]
     _draw_all(prefix, declared, [spec for spec in declared if not spec.advanced])
     if advanced:
@@ -53,7 +53,10 @@ def draw_params(prefix: str, declared: Iterable[ParameterSpec]) -> None:
 
 
 def read_params(prefix: str, declared: Iterable[ParameterSpec]) -> dict[str, Any]:
-    """Return the values of the widgets that `draw_params` drew; one that does not count gives its default."""
+    """Return the values of the widgets that `draw_params` and the layer table drew.
+
+    One that does not count gives its default.
+    """
     declared = tuple(declared)
     current = _current_values(prefix, declared)
     return {spec.name: current[spec.name] if _counts(spec, current) else spec.default for spec in declared}

@@ -18,6 +18,7 @@ from ui.dataset_view import draw_dataset
 from ui.fit_step import draw_overrides, draw_report
 from ui.live import finished
 from ui.model_view import draw_model
+from ui.overview import draw_overview
 from ui.session import PROJECT, address, record_of_address, service, set_address, show_problems
 from ui.upload_step import remove_file, retry_button, take_file
 
@@ -63,6 +64,7 @@ def model_step() -> TakenModel | None:
         retry_button("model", job)
         return None
     draw_model(job.result)
+    draw_overview(upload.upload_id)
     return TakenModel(upload, job.result)
 
 

@@ -13,6 +13,7 @@ from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import Technique
 from runs.records import Project, RunRecord
+from ui.estimates import draw_estimate
 from ui.forms import (
     draw_params,
     fill_draft,
@@ -23,6 +24,7 @@ from ui.forms import (
     start_of,
     without_choices,
 )
+from ui.layer_table import draw_layers, layer_specs
 from ui.session import service, show_problems
 
 TECHNIQUE_KEY = "new_run:technique"
@@ -37,7 +39,7 @@ QUEUED_KEY = "new_run:queued"
 def draw_new_run(project: Project) -> None:
     """Draw the form; a press on Run queues the recipe."""
     st.subheader("New run")
-    _forget_epochs_of_another(project)
+    _forget_what_belongs_to_another(project)
     entry = technique(_choose_technique())
     _explain(entry)
     _draw_step(entry, project, entry.name)
@@ -47,6 +49,7 @@ def draw_new_run(project: Project) -> None:
             st.markdown(f"**{technique(then).title}**")
             _draw_step(technique(then), project, then_prefix(then))
     recipe, problems = _recipe_of_form(project)
+    draw_estimate(project.model.upload_id, recipe)
     st.text_input(
         "Name (optional)", key=NAME_KEY, max_chars=120, placeholder=recipe.title if recipe else "", persist_state="page"
     )
@@ -58,10 +61,11 @@ def draw_new_run(project: Project) -> None:
         show_problems(problems)
 
 
-def _forget_epochs_of_another(project: Project) -> None:
-    """Drafts follow the user from project to project, but how many epochs suit is a matter of the dataset."""
+def _forget_what_belongs_to_another(project: Project) -> None:
+    """Drafts follow the user from project to project, but epochs suit a dataset, and layers are those of a model."""
     if st.session_state.get(PROJECT_KEY) not in (None, project.project_id):
-        for key in [key for key in st.session_state if str(key).endswith(":fine_tuning:epochs")]:
+        own = (":fine_tuning:epochs", *(f":{spec.name}" for entry in TECHNIQUES for spec in layer_specs(entry)))
+        for key in [key for key in st.session_state if str(key).endswith(own)]:
             del st.session_state[key]
     st.session_state[PROJECT_KEY] = project.project_id
 
@@ -167,6 +171,16 @@ def _recipe_of_form(project: Project) -> tuple[Recipe | None, tuple[str, ...]]:
         return Recipe.checked(steps), ()
     except InvalidParams as error:
         return None, error.problems
+
+
+def draw_form_layers(project: Project) -> None:
+    """Draw what the techniques on the form will do to each layer, and the switches that leave one as it is."""
+    entry = technique(st.session_state[TECHNIQUE_KEY])
+    steps = [(entry, entry.name)]
+    then = st.session_state.get(THEN_KEY)
+    if then in followers(entry):
+        steps.append((technique(then), then_prefix(then)))
+    draw_layers(project.model.upload_id, steps)
 
 
 def _submit(project: Project) -> None:

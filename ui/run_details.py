@@ -144,6 +144,8 @@ def _settings_table(step: RecipeStep) -> pd.DataFrame:
 def _value_text(value: object, spec: ParameterSpec) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{text} {spec.unit}".strip()
 

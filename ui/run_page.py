@@ -10,11 +10,13 @@ import streamlit as st
 from intake.errors import UserError
 from runs.records import Artifact, Project, Result, RunRecord
 from ui.dialogs import delete_run, rename_run
+from ui.estimates import draw_estimate_beside
 from ui.formatting import as_text, kilobytes, seconds, sentences
 from ui.frames import baseline_of
 from ui.live import draw_curves
 from ui.new_run import draft_of
 from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
+from ui.run_layers import draw_outcomes
 from ui.session import PROJECT, RUN, service, show_problems
 from ui.wording import STATES
 
@@ -94,6 +96,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
     with left:
         draw_sizes(run, result, baseline)
         if report is not None:
+            draw_estimate_beside(report.estimate, result)
             draw_facts(report.facts)
     with right:
         draw_recipe(run.recipe)
@@ -102,6 +105,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
         st.subheader("Training")
         draw_curves(curves)
     if report is not None:
+        draw_outcomes(run.recipe, report.layers)
         draw_tensors(report)
         draw_origin(run, report)
     _draw_log(run, expanded=False)

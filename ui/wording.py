@@ -19,6 +19,7 @@ from intake.fit import (
     Task,
 )
 from intake.model_info import UploadedFormat
+from optimizers.treatment import Verdict
 from runs.records import RunState
 from ui.formatting import shape_text
 
@@ -68,6 +69,7 @@ FORMATS: dict[UploadedFormat, str] = {
     "saved_model": "zipped SavedModel",
     "h5_keras3": "HDF5 (.h5) of Keras 3",
 }
+VERDICTS: dict[Verdict, str] = {"acts": "✓ acts", "left": "– left as it is", "impossible": "✕ not possible"}
 STATES: dict[RunState, str] = {
     "queued": "queued",
     "running": "running",
