@@ -15,18 +15,27 @@ from streamlit.testing.v1 import AppTest, app_test
 
 from intake.dataset_info import RANDOM_INPUTS_NOTE, DatasetOptions
 from intake.fit import Fit
+from intake.model_info import ModelInfo
+from intake.models import load_prepared
 from intake.tasks import impossible_losses
 from optimizers import TECHNIQUES
 from optimizers.declaration import ParameterSpec, specs
+from optimizers.estimate import EstimatedSizes
 from optimizers.recipe import Recipe
 from optimizers.technique import Technique
 from runs.executor import LocalExecutor
+from runs.layer_outcomes import layer_outcomes
+from runs.paths import prepared_folder
+from runs.plan import PLAN_FILE, ModelPlan, ensure_plan
 from runs.records import Project, RunRecord, Upload
-from runs.service import Service
+from runs.report import RunReport
+from runs.service import EXAMPLE_MODEL, Service
 from runs.settings import Settings
 from runs.store import Store
+from runs.uploads import store_upload
+from runs.worker import ensure_prepared
 from tests.test_charts import result
-from ui import new_run, session
+from ui import layer_table, new_run, session
 from ui.formatting import as_text
 from ui.forms import fine_tuning_prefix, fine_tuning_specs, help_text, label_text, widget_key
 from ui.new_project import WITHOUT
@@ -208,12 +217,17 @@ def test_project_says_of_a_run_that_just_ended_why_it_failed(service: Service, p
 @every_technique
 def test_form_shows_what_the_technique_declares(service: Service, project: Project, entry: Technique) -> None:
     app = open_form(project, entry)
-    for spec in specs(entry.Params):
+    for spec in drawn(entry):
         assert_widget(app, spec, entry.name, {other.name: other.default for other in specs(entry.Params)})
     suggested = service.suggested_fine_tuning(project, entry)
     for spec in fine_tuning_specs(suggested) if suggested else ():
         if spec.name != "loss":
             assert_widget(app, spec, fine_tuning_prefix(entry.name), {})
+
+
+def drawn(entry: Technique) -> list[ParameterSpec]:
+    """The parameters with a widget of their own; layers are chosen in a table."""
+    return [spec for spec in specs(entry.Params) if spec.kind != "layers"]
 
 
 def open_form(project: Project, entry: Technique) -> AppTest:
@@ -318,6 +332,183 @@ def test_losses_that_cannot_train_the_task_are_not_offered(
     assert refused
     assert not set(refused) & set(loss.options)
     assert all(reason in (loss.help or "") for reason in refused.values())
+
+
+# --- layers and estimates -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def planned_home(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the example model, opened and planned as the worker does."""
+    home = tmp_path_factory.mktemp("planned") / "home"
+    shutil.copytree(empty_home, home)
+    settings = Settings(home=home)
+    with EXAMPLE_MODEL.open("rb") as stream:
+        upload = store_upload(settings, EXAMPLE_MODEL.name, stream)
+    ensure_prepared(settings, upload)
+    ensure_plan(settings, upload.upload_id, load_prepared(prepared_folder(settings, upload.upload_id)))
+    return home
+
+
+@pytest.fixture
+def planned(planned_home: Path, service: Service, project: Project) -> Project:
+    """A project of the example model, whose layers are known."""
+    for name in ("uploads", "prepared"):
+        shutil.copytree(planned_home / name, service.settings.home / name, dirs_exist_ok=True)
+    with EXAMPLE_MODEL.open("rb") as stream:
+        model = service.add_upload(EXAMPLE_MODEL.name, stream)
+    return Store(service.settings).add_project(project.model_copy(update={"name": "planned", "model": model}))
+
+
+def editor_of(app: AppTest, entry: Technique, project: Project) -> Any:
+    """The table of a technique's layers."""
+    return app.data_editor(key=f"{entry.name}:layers:{project.model.upload_id}")
+
+
+def leave(app: AppTest, prefix: str, *layers: str) -> None:
+    """Tick layers, as the callback of the table does."""
+    app.session_state[widget_key(prefix, "leave_as_is")] = list(layers)
+    app.run()
+    assert not app.exception
+
+
+@every_technique
+def test_the_layers_of_a_technique_are_listed_with_what_happens(
+    service: Service, planned: Project, entry: Technique
+) -> None:
+    app = open_form(planned, entry)
+    table = editor_of(app, entry, planned).value
+    assert list(table["Layer"]) == ["edges", "strokes", "features", "digit"]
+    assert "✓ acts" in set(table["What happens"])
+    assert all(table["Why"])
+    assert not table[layer_table.SWITCH].any()
+    assert "3 layers have no weights" in texts(app)
+
+
+@every_technique
+def test_a_layer_that_is_left_changes_the_estimate_and_the_recipe(
+    service: Service, planned: Project, entry: Technique
+) -> None:
+    app = open_form(planned, entry)
+    before = estimate_on(app)
+    leave(app, entry.name, "features")
+    table = editor_of(app, entry, planned).value.set_index("Layer")
+    assert table["What happens"]["features"] == "– left as it is"
+    assert table[layer_table.SWITCH]["features"]
+    assert estimate_on(app) != before
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert not app.exception
+    assert service.runs(planned.project_id)[-1].recipe == Recipe.single(entry.name, {"leave_as_is": ["features"]})
+
+
+def estimate_on(app: AppTest) -> str:
+    """The estimate that the page shows."""
+    return next(element.value for element in app.markdown if str(element.value).startswith("**Estimate:**"))
+
+
+def test_a_ticked_box_becomes_a_parameter_and_is_kept_across_pages(service: Service, planned: Project) -> None:
+    entry = TECHNIQUES[0]
+    app = open_form(planned, entry)
+    leave(app, entry.name, "strokes")
+    app.switch_page("pages/techniques.py").run()
+    app.switch_page("pages/project.py")
+    app.query_params["project"] = planned.project_id
+    app.run()
+    assert not app.exception
+    table = editor_of(app, entry, planned).value.set_index("Layer")
+    assert list(table.index[table[layer_table.SWITCH]]) == ["strokes"]
+
+
+def test_the_second_technique_has_layers_of_its_own(service: Service, planned: Project) -> None:
+    first, then = next((entry, new_run.followers(entry)) for entry in TECHNIQUES if new_run.followers(entry))
+    app = open_form(planned, first)
+    app.selectbox(key=new_run.THEN_KEY).set_value(then[0]).run()
+    leave(app, new_run.then_prefix(then[0]), "features")
+    assert len(app.data_editor) == 2
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert not app.exception
+    steps = service.runs(planned.project_id)[-1].recipe.steps
+    assert [step.params["leave_as_is"] for step in steps] == [[], ["features"]]
+
+
+def test_a_step_with_nothing_to_act_on_is_told_and_refused(service: Service, planned: Project) -> None:
+    app = open_form(planned, TECHNIQUES[0])
+    leave(app, TECHNIQUES[0].name, "edges", "strokes", "features", "digit")
+    assert "acts on no layer" in app.warning[0].value
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert not app.exception
+    assert "has nothing to act on" in app.error[0].value
+    assert not service.runs(planned.project_id)
+
+
+def test_layers_do_not_follow_to_another_project(service: Service, project: Project, planned: Project) -> None:
+    app = open_form(planned, TECHNIQUES[0])
+    leave(app, TECHNIQUES[0].name, "strokes")
+    app.query_params["project"] = project.project_id
+    app.run()
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert not app.exception
+    assert service.runs(project.project_id)[-1].recipe.steps[0].params["leave_as_is"] == []
+
+
+def test_change_and_run_ticks_the_layers_of_the_recipe(service: Service, planned: Project) -> None:
+    recipe = Recipe.single(TECHNIQUES[-1].name, {"leave_as_is": ["digit"]})
+    run = finished(service, planned, "some", recipe, 0.97, 30_000)
+    app = open_page("pages/run.py", run=run.run_id)
+    app.button(key="run:change").click().run()
+    assert not app.exception
+    table = editor_of(app, TECHNIQUES[-1], planned).value.set_index("Layer")
+    assert list(table.index[table[layer_table.SWITCH]]) == ["digit"]
+
+
+def test_a_new_model_shows_what_each_technique_will_do_before_there_is_data(service: Service, planned: Project) -> None:
+    info = ModelInfo.model_validate_json(
+        (prepared_folder(service.settings, planned.model.upload_id) / "info.json").read_text()
+    )
+    service.inspect_model(planned.model.upload_id).finish(info)
+    app = open_page("pages/new_project.py", model=planned.model.upload_id)
+    tables = [frame.value for frame in app.dataframe]
+    sizes = next(table for table in tables if "Technique" in table)
+    assert list(sizes["Technique"]) == ["Baseline", *(entry.title for entry in TECHNIQUES)]
+    assert "÷3" in sizes["Estimated .tflite"].iloc[-1]
+    layers = next(table for table in tables if "Why not" in table)
+    assert set(layers[TECHNIQUES[0].title]) == {"✓", "–"}
+
+
+def test_a_model_that_cannot_be_converted_says_why_instead_of_an_estimate(service: Service, planned: Project) -> None:
+    path = prepared_folder(service.settings, planned.model.upload_id) / PLAN_FILE
+    plan = ModelPlan.model_validate_json(path.read_text())
+    path.write_text(plan.model_copy(update={"problem": "LiteRT has no operation Cumprod."}).model_dump_json())
+    app = open_form(planned, TECHNIQUES[0])
+    assert "LiteRT has no operation Cumprod" in app.warning[0].value
+    assert app.data_editor
+
+
+def test_hundreds_of_layers_are_one_table(service: Service, planned: Project) -> None:
+    path = prepared_folder(service.settings, planned.model.upload_id) / PLAN_FILE
+    plan = ModelPlan.model_validate_json(path.read_text())
+    many = tuple(plan.layers[0].model_copy(update={"name": f"layer{n}"}) for n in range(300))
+    path.write_text(plan.model_copy(update={"layers": many}).model_dump_json())
+    app = open_form(planned, TECHNIQUES[0])
+    assert len(editor_of(app, TECHNIQUES[0], planned).value) == 300
+
+
+def test_a_finished_run_names_what_was_left_and_what_was_expected(
+    service: Service, planned: Project, tmp_path: Path
+) -> None:
+    recipe = Recipe.single(TECHNIQUES[-1].name, {"leave_as_is": ["digit"]})
+    run = finished(service, planned, "some", recipe, 0.97, 30_000)
+    plan = service.model_plan(planned.model.upload_id).wait()
+    report = RunReport(
+        facts=(), tensors=(), estimate=EstimatedSizes(tflite_bytes=29_000, gzip_bytes=15_000),
+        layers=layer_outcomes(recipe, plan.layers, []), versions={}, model_sha256="", dataset_sha256="", one_dnn=True,
+    )  # fmt: skip
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "report.json").write_text(report.model_dump_json())
+    Store(service.settings).log_artifacts(run.run_id, tmp_path / "files")
+    said = texts(open_page("pages/run.py", run=run.run_id))
+    assert "as you chose: digit" in said
+    assert as_text(".tflite estimated 29.0 kB, measured 30.0 kB (+3.4 %)") in said
 
 
 # --- run ----------------------------------------------------------------------------------------------------------
