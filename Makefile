@@ -14,7 +14,7 @@ STORE := $(or $(TARE_HOME),var)/mlflow.db
 # What every measurement is told.
 BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
-.PHONY: help run setup dev test check format docs bench-mnist bench-pairs image clean
+.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus image clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ bench-mnist: setup ## measure every technique on MNIST (DATA=mnist.npz, OUT=rows
 bench-pairs: setup ## measure other kinds of input (CSV=file LABEL=column, ZIP=images.zip MODEL=model)
 	$(VENV)/bin/python -m bench.pairs $(BENCH) $(if $(CSV),--csv "$(CSV)") $(if $(LABEL),--label "$(LABEL)") \
 		$(if $(ZIP),--zip "$(ZIP)") $(if $(MODEL),--model "$(MODEL)")
+
+bench-corpus: setup ## every technique on every model of a folder (DIR=folder, OUT=rows.csv, JOBS=2)
+	@test -d "$(DIR)" || { echo "Name a folder of Keras models: make bench-corpus DIR=path/to/models"; exit 1; }
+	$(VENV)/bin/python -m bench.corpus "$(DIR)" --jobs $(or $(JOBS),2) $(if $(OUT),--out "$(OUT)")
 
 image: ## build the container image (IMAGE=tare)
 	docker build --tag $(IMAGE) .

@@ -11,6 +11,7 @@ import argparse
 import collections
 import csv
 import multiprocessing
+import statistics
 import tempfile
 import threading
 import time
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
-from bench.corpus_case import COLUMNS, Outcome, carry_out
+from bench.corpus_case import COLUMNS, TOLERANCE, Outcome, carry_out
 from intake.keras_env import prepare_environment
 
 EXTENSIONS = (".h5", ".hdf5", ".keras", ".zip")
@@ -48,6 +49,10 @@ def main() -> None:
             print("  ".join([row["file"].ljust(44), *(row[column].ljust(7) for column in COLUMNS), row["reason"][:160]]),
                   flush=True)  # fmt: skip
     print_counts(rows, time.monotonic() - started)
+    if cases.differences:
+        print(f"\nDynamic range against float32, relative difference of the outputs: median "
+              f"{statistics.median(cases.differences):.4f}, largest {max(cases.differences):.4f} "
+              f"(at most {TOLERANCE} passes).")  # fmt: skip
     if given.out:
         write_rows(rows, given.out)
 
@@ -58,6 +63,8 @@ class Cases:
     def __init__(self, folder: Path, limit_s: float) -> None:
         prepare_environment()
         self._folder, self._limit_s = folder, limit_s
+        self.differences: list[float] = []
+        """Of the dynamic-range files from the float32 ones, one for each model that passed."""
         self._quick = multiprocessing.get_context("forkserver")
         self._quick.set_forkserver_preload(["bench.corpus_preload"])
         self._lock = threading.Lock()
@@ -73,6 +80,8 @@ class Cases:
         for column, outcome in outcomes.items():
             if outcome.reason:
                 reasons[outcome.reason].append(column)
+        if (difference := outcomes["ptq_dynamic"].difference) is not None:
+            self.differences.append(difference)
         reason = " | ".join(f"{', '.join(columns)}: {text}" for text, columns in reasons.items())
         return {"file": file.name, **{column: outcomes[column].cell for column in COLUMNS}, "reason": reason}
 

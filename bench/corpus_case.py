@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,6 +33,8 @@ class Outcome:
 
     cell: Cell
     reason: str = ""
+    difference: float | None = None
+    """Of the dynamic-range file's outputs from the float32 file's, as a share of their size; the largest output's."""
 
 
 def carry_out(column: str, file: Path, folder: Path, one_dnn: bool, answer: Connection) -> None:
@@ -47,8 +50,12 @@ def carry_out(column: str, file: Path, folder: Path, one_dnn: bool, answer: Conn
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1" if one_dnn else "0"
     _quiet()
     try:
-        _load(file, folder) if column == "load" else _technique(column, file, folder)
-        answer.send(Outcome("pass"))
+        difference = None
+        if column == "load":
+            _load(file, folder)
+        else:
+            difference = _technique(column, file, folder)
+        answer.send(Outcome("pass", difference=difference))
     except UserError as error:
         answer.send(Outcome("refused", " ".join(error.problems)))
     except Exception as error:
@@ -77,7 +84,7 @@ class Wrong(AssertionError):
     """The file was made and runs, but is not what was asked for."""
 
 
-def _technique(column: str, file: Path, folder: Path) -> None:
+def _technique(column: str, file: Path, folder: Path) -> float | None:
     from bench.corpus_data import few_samples
     from intake.model_info import ModelInfo
     from intake.models import load_prepared, save_as_uploaded
@@ -104,19 +111,23 @@ def _technique(column: str, file: Path, folder: Path) -> None:
             f"{len(missed)} claims missed, the first: {missed[0].claim} of {missed[0].layer}, asked {missed[0].asked}, "
             f"found {missed[0].measured}"
         )
+    difference = None
     if column == "ptq_dynamic":
-        _require_agreement(answers, predict(convert(model, Conversion()), inputs), model.output_names)
+        difference = max(_differences(answers, predict(convert(model, Conversion()), inputs)))
+        if difference > TOLERANCE:
+            raise Wrong(f"an output differs from the float file's by {difference:.2f} of its size")
     info = ModelInfo.model_validate_json((folder / "info.json").read_text(encoding="utf-8"))
     save_as_uploaded(optimized.plain, file, info, folder / column)
+    return difference
 
 
-TOLERANCE = 0.1
-"""Largest root mean square difference between dynamic range and float32, as a share of that output's own."""
+TOLERANCE = 0.25
+"""Largest root mean square difference between dynamic range and float32, as a share of that output's own. Outputs that
+have nothing to do with each other differ by more than 1; the weights' rounding alone gives a few hundredths, more where
+random inputs drive a deep network far from what it was trained on."""
 
 
-def _require_agreement(answers: list[np.ndarray], float_answers: list[np.ndarray], names: list[str]) -> None:
-    for name, answer, wanted in zip(names, answers, float_answers, strict=True):
+def _differences(answers: list[np.ndarray], float_answers: list[np.ndarray]) -> Iterator[float]:
+    for answer, wanted in zip(answers, float_answers, strict=True):
         scale = float(np.sqrt(np.mean(np.square(wanted, dtype=np.float64)))) or 1.0
-        difference = float(np.sqrt(np.mean(np.square(answer.astype(np.float64) - wanted)))) / scale
-        if difference > TOLERANCE:
-            raise Wrong(f"the output {name} differs from the float file's by {difference:.2f} of its size")
+        yield float(np.sqrt(np.mean(np.square(answer.astype(np.float64) - wanted)))) / scale

@@ -122,9 +122,8 @@ def save_saved_model(model: Any, scanned: ScannedSavedModel, target: Path) -> No
     """Write a tf_keras model as a zipped SavedModel that serves the signature of the uploaded one under its names."""
     folder = target.parent / "saved_model"
     signatures = _signatures(model, scanned)
-    # Tracing every layer takes long for recurrent ones; only what Keras saved had these functions.
-    traced = bool(scanned.config)
-    model.save(str(folder), save_format="tf", include_optimizer=False, signatures=signatures, save_traces=traced)
+    # Tracing every layer takes a minute for recurrent ones, and Keras opens built-in layers without it.
+    model.save(str(folder), save_format="tf", include_optimizer=False, signatures=signatures, save_traces=False)
     pack(folder, target, scanned.folder)
 
 

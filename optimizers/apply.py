@@ -86,7 +86,8 @@ def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep
         weights = step.entry.weights_of(facts, step.checked_params)
         claims.append(Claim(step, weights))
         if step.settings is not None:
-            require_weights(step.entry.title, weights)
+            if not step.entry.converts:  # writing the file in another format is worth it whatever the kernels
+                require_weights(step.entry.title, weights)
             current = _fine_tuned(current, step, step.settings, weights, data, on_step, on_epoch)
             plain = step.entry.plain(current, clone_with_weights(model))
         conversion = step.entry.conversion(step.checked_params) or conversion

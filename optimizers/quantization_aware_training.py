@@ -67,7 +67,9 @@ class QuantizationAwareTraining(Technique):
         emulated = _emulated(model, params)
         if not emulated or any(becomes_a_loop(layer) for layer in model.layers):
             return Wrapped(model)  # there is nothing to emulate, or the file could not keep the ranges
-        wrapped = tfmot().quantization.keras.quantize_apply(_annotated(model, emulated))
+        wrapped = tfmot().quantization.keras.quantize_apply(
+            _annotated(model, emulated), _scheme_without(model, emulated)
+        )
         set_activation_ranges(wrapped, model, representative)
         return Wrapped(wrapped)
 
@@ -139,6 +141,29 @@ def _emulated(model: Any, params: QuantizationAwareParams) -> set[str]:
         and layer.inbound_nodes[0].inbound_layers.name not in names
     }
     return names - alone
+
+
+def _scheme_without(model: Any, emulated: set[str]) -> Any:
+    """TFMOT's 8-bit scheme, kept off the other layers: it would quantize what a layer before an annotated one puts out,
+    and fail on its activation."""
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_registry as registry,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_scheme as scheme,
+    )
+
+    others = {layer.name for layer in model.layers} - emulated
+
+    class Registry(registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
+        def supports(self, layer: Any) -> bool:
+            return layer.name not in others and bool(super().supports(layer))
+
+    class Scheme(scheme.Default8BitQuantizeScheme):  # type: ignore[misc]
+        def get_quantize_registry(self) -> Any:
+            return Registry()
+
+    return Scheme()
 
 
 def _annotated(model: Any, names: set[str]) -> Any:
