@@ -155,11 +155,11 @@ def _scheme_without(model: Any, emulated: set[str]) -> Any:
 
     others = {layer.name for layer in model.layers} - emulated
 
-    class Registry(registry.Default8BitQuantizeRegistry):  # type: ignore[misc]
+    class Registry(registry.Default8BitQuantizeRegistry):
         def supports(self, layer: Any) -> bool:
             return layer.name not in others and bool(super().supports(layer))
 
-    class Scheme(scheme.Default8BitQuantizeScheme):  # type: ignore[misc]
+    class Scheme(scheme.Default8BitQuantizeScheme):
         def get_quantize_registry(self) -> Any:
             return Registry()
 

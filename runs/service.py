@@ -466,7 +466,7 @@ def _check_step(step: RecipeStep, layers: Sequence[LayerFacts]) -> None:
             f"With these layers left as they are, {step.entry.title} has nothing to act on. "
             "Take at least one that it can act on off the list (`leave_as_is`)."
         )
-    if step.settings is not None:
+    if step.settings is not None and not step.entry.converts:
         require_weights(step.entry.title, ())
 
 

@@ -215,7 +215,7 @@ def test_a_subclassed_model(tmp_path: Path) -> None:
 def module_of(tf: Any, shape: list[int | None], compute: Callable[[Any, Any], Any]) -> Any:
     """A tf.Module without Keras."""
 
-    class Plain(tf.Module):  # type: ignore[name-defined, misc]
+    class Plain(tf.Module):
         def __init__(self) -> None:
             super().__init__()
             self.w = tf.Variable(floats(4, 3), name="w")
