@@ -196,7 +196,7 @@ def test_attention_and_layer_normalization_of_a_graph(tmp_path: Path) -> None:
 def test_a_subclassed_model(tmp_path: Path) -> None:
     keras, tf = keras_env.keras2(), keras_env.tensorflow()
 
-    class Own(keras.Model):  # type: ignore[name-defined, misc]
+    class Own(keras.Model):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.inner, self.head = keras.layers.Dense(6), keras.layers.Dense(3)
@@ -316,7 +316,7 @@ def test_keras_metadata_does_not_hide_what_the_graph_does(tmp_path: Path) -> Non
 def test_text_is_refused_with_what_to_export(tmp_path: Path) -> None:
     tf = keras_env.tensorflow()
 
-    class Words(tf.Module):  # type: ignore[name-defined, misc]
+    class Words(tf.Module):  # type: ignore[name-defined]
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
         def __call__(self, texts: Any) -> Any:
             return tf.strings.length(texts)
