@@ -108,3 +108,29 @@ def test_tensor_rows_are_largest_first(trained_model: Any) -> None:
 
 def test_latency_is_a_positive_time(trained_model: Any, easy_data: EasyData) -> None:
     assert 0 < latency_ms(convert(trained_model, Conversion()), [easy_data.x[:1]]) < 1000
+
+
+def test_inputs_and_outputs_keep_the_order_of_the_model() -> None:
+    layers = keras2().layers
+    first, second = keras2().Input((4,), name="zebra"), keras2().Input((3,), name="ant")
+    outputs = [layers.Dense(2, name="zone")(first), layers.Dense(5, name="area")(second)]
+    model = keras2().Model([first, second], outputs)
+    random = np.random.default_rng(0)
+    inputs = [random.normal(size=(6, 4)).astype(np.float32), random.normal(size=(6, 3)).astype(np.float32)]
+    for answer, wanted in zip(predict(convert(model, Conversion()), inputs), model.predict(inputs), strict=True):
+        np.testing.assert_allclose(answer, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("number_format", ["dynamic_range", "float16", "int8"])
+def test_layers_that_are_left_as_they_are_stay_float(
+    number_format: Any, trained_model: Any, easy_data: EasyData
+) -> None:
+    conversion = Conversion(number_format=number_format, representative_samples=20, float_layers=("hidden",))
+    tflite = convert(trained_model, conversion, [easy_data.x[:20]])
+    tensors = read_weights(tflite)
+    hidden = of_layer(tensors, "hidden", trained_model.get_layer("hidden").kernel.shape.num_elements())
+    assert hidden is not None
+    assert hidden.dtype == "float32"
+    assert {entry.dtype for entry in tensors if entry.values.ndim >= 2} != {"float32"}
+    answers = predict(tflite, [easy_data.x_test])[0]
+    assert (answers.argmax(1) == easy_data.y_test).mean() > 0.9

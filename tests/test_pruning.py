@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from measure.export import convert
 from measure.weights import of_layer, read_weights
 from optimizers.apply import apply_recipe
 from optimizers.fine_tuning import TrainingPlan
-from optimizers.pruning import PruningParams, schedule_steps
+from optimizers.pruning import PruningParams, largest_kept, schedule_steps
 from optimizers.recipe import Recipe
 from tests.conftest import EasyData
 
@@ -76,3 +77,11 @@ def test_contradicting_values_are_refused_together() -> None:
     with pytest.raises(InvalidParams) as caught:
         Recipe.single("pruning", {"begin": 0.9, "end": 0.1, "initial_sparsity": 0.9, "final_sparsity": 0.5})
     assert len(caught.value.problems) == 2
+
+
+@given(sparsity=st.floats(0, 0.99), size=st.integers(2, 200), different=st.integers(1, 5))
+def test_equal_weights_do_not_keep_the_target_from_being_reached(sparsity: float, size: int, different: int) -> None:
+    weights = (np.arange(size) % different + 1).astype(np.float32)
+    mask = largest_kept(weights, sparsity)
+    assert (mask == 0).sum() == min(round(sparsity * size), size - 1)
+    assert weights[mask == 0].max(initial=0) <= weights[mask == 1].min()
