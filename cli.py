@@ -156,13 +156,13 @@ def _prepared(service: Service, given: argparse.Namespace) -> Prepared:
 def _run(service: Service, given: argparse.Namespace) -> int:
     _recipe(given, None)  # mistakes are told before anything is opened
     prepared = _prepared(service, given)
+    recipe = _recipe(given, prepared.dataset_info.train_samples)
+    _look_ahead(service, prepared.model_id, recipe)
     data_name = given.dataset.stem if given.dataset else RANDOM_INPUTS
     project = service.project_of(given.project or f"{given.model.stem} on {data_name}", prepared)
     if given.project and project.name != given.project:
         _say(f"These files with this fit are a project already: {project.name}.")
-    recipe = _recipe(given, prepared.dataset_info.train_samples)
     check_losses(recipe, project.fit)
-    _look_ahead(service, prepared.model_id, recipe)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
     _say(f"Measuring the baseline of project {project.name} …")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
@@ -80,31 +81,36 @@ def _draw_switches(key: str, value_key: str, spec: ParameterSpec, pairs: list[tu
         hide_index=True,
         disabled=[column for column in table if column != SWITCH],
         column_config={
-            SWITCH: st.column_config.CheckboxColumn(help=spec.help, width=80),
-            "What happens": st.column_config.TextColumn(width=115),
-            "Layer": st.column_config.TextColumn(width=130),
+            SWITCH: st.column_config.CheckboxColumn(help=spec.help, width=105),
+            "Layer": st.column_config.TextColumn(width=110),
+            "What happens": st.column_config.TextColumn(width=110),
+            "Why": st.column_config.TextColumn(width=330),
+            "What would help": st.column_config.TextColumn(width=200),
             "Kind": st.column_config.TextColumn(width=110),
             "Weights": st.column_config.NumberColumn(format="localized", width=80),
-            "Why": st.column_config.TextColumn(width=420),
-            "What would help": st.column_config.TextColumn(width=240),
         },
-        height=min(35 * (len(table) + 1) + 3, TALLEST),
+        height=table_height(len(table)),
         on_change=_take_edits,
         args=(key, value_key, spec, names),
         alt="What happens to each layer, with a switch that leaves it as it is",
     )
 
 
+def table_height(rows: int) -> int | Literal["content"]:
+    """Return the height of a table of layers: as many rows as there are, up to some."""
+    return "content" if rows <= 10 else TALLEST
+
+
 def treatment_table(pairs: list[tuple[LayerFacts, Treatment]]) -> pd.DataFrame:
-    """Return a row for each layer: what happens to it, its name, kind and weights, why, and what would help."""
+    """Return a row for each layer: its name, what happens to it, why, what would help, its kind and weights."""
     return pd.DataFrame(
         {
-            "What happens": [VERDICTS[treatment.verdict] for _, treatment in pairs],
             "Layer": [layer.name for layer, _ in pairs],
-            "Kind": [layer.class_name for layer, _ in pairs],
-            "Weights": [layer.parameters for layer, _ in pairs],
+            "What happens": [VERDICTS[treatment.verdict] for _, treatment in pairs],
             "Why": [treatment.reason for _, treatment in pairs],
             "What would help": [treatment.fix for _, treatment in pairs],
+            "Kind": [layer.class_name for layer, _ in pairs],
+            "Weights": [layer.parameters for layer, _ in pairs],
         }
     )
 

@@ -12,7 +12,7 @@ from optimizers.treatment import Treatment, counts
 from runs.plan import ModelPlan
 from ui.estimates import plan_job
 from ui.formatting import kilobytes, sentences, times_smaller
-from ui.layer_table import TALLEST
+from ui.layer_table import table_height
 from ui.live import job_progress
 from ui.session import service
 from ui.upload_step import retry_button
@@ -54,7 +54,7 @@ def _draw_known(upload_id: str, plan: ModelPlan) -> None:
                 **{entry.title: narrow for entry in TECHNIQUES},
                 "Why not": st.column_config.TextColumn(width=600),
             },
-            height=min(35 * (len(table) + 1) + 3, TALLEST),
+            height=table_height(len(table)),
             alt="What each technique does to each layer",
         )
         st.caption(", ".join(VERDICTS.values()))

@@ -8,7 +8,7 @@ import streamlit as st
 from optimizers.recipe import Recipe
 from runs.layer_outcomes import LayerOutcome
 from ui.formatting import as_text, percent
-from ui.layer_table import TALLEST
+from ui.layer_table import table_height
 from ui.wording import VERDICTS
 
 
@@ -29,7 +29,7 @@ def draw_outcomes(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
             table.style.format({"Weights": "{:,}", "Zeros": percent}, na_rep=""),
             hide_index=True,
             column_config={"Why": st.column_config.TextColumn(width=480)},
-            height=min(35 * (len(table) + 1) + 3, TALLEST),
+            height=table_height(len(table)),
             alt="What was done to each layer, and how its largest kernel is stored",
         )
 
