@@ -12,7 +12,7 @@ def _normalization_out_of_order() -> Any:
     layers = keras2().layers
     inputs = keras2().Input((8, 8, 2))
     x = layers.BatchNormalization()(inputs)
-    x = layers.Conv2D(8, 3, activation="relu", use_bias=False)(x)
+    x = layers.Conv2D(8, 3, activation="relu", use_bias=False, name="first")(x)
     x = layers.BatchNormalization()(x)
     x = layers.SeparableConv2D(8, 3, activation="elu", name="conv2d")(x)
     x = layers.PReLU(shared_axes=[1, 2])(x)
