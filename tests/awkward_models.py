@@ -35,7 +35,6 @@ def _padded_sequences() -> Any:
     layers = keras2().layers
     inputs = keras2().Input((6,), dtype="int32")
     x = layers.Embedding(40, 8, mask_zero=True)(inputs)
-    x = layers.Bidirectional(layers.LSTM(8, return_sequences=True))(x)
     x = layers.Dense(8, activation="relu")(x)
     return keras2().Model(inputs, layers.Dense(2, activation="softmax")(layers.GRU(8)(x)))
 
@@ -44,7 +43,7 @@ def _plain_lstm() -> Any:
     layers = keras2().layers
     inputs = keras2().Input((5, 4))
     x = layers.TimeDistributed(layers.Dense(16))(inputs)
-    return keras2().Model(inputs, layers.Dense(2)(layers.LSTM(12)(x)))
+    return keras2().Model(inputs, layers.Dense(2)(layers.Bidirectional(layers.LSTM(12))(x)))
 
 
 def _attention_with_two_inputs_and_outputs() -> Any:

@@ -90,7 +90,7 @@ def changed_settings(recipe: Recipe) -> list[str]:
 
 
 def _changed(step: RecipeStep) -> list[str]:
-    defaults: dict[str, Any] = step.entry.Params().model_dump()
+    defaults: dict[str, Any] = step.entry.Params().model_dump(mode="json")
     given = dict(step.params)
     if step.fine_tuning is not None:
         defaults |= (step.entry.fine_tuning or FineTuning()).model_dump()
