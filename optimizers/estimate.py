@@ -101,7 +101,7 @@ def _change(sample: KernelSample, steps: list[RecipeStep], compressed_before: in
     return raw, compressed * sample.scale_up + added * ADDED_IN_GZIP
 
 
-ADDED_IN_GZIP = 0.5
+ADDED_IN_GZIP = 0.35
 """How much of the scales and names beside a kernel is left in gzip."""
 
 

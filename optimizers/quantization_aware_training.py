@@ -115,7 +115,7 @@ class QuantizationAwareTraining(Technique):
 
     def simulate(self, values: np.ndarray, params: QuantizationAwareParams) -> np.ndarray:
         """Rounded to int8."""
-        return in_eight_bits(values)
+        return in_eight_bits(values.reshape(1, -1)).reshape(values.shape)
 
     def added_bytes(self, channels: int, params: QuantizationAwareParams) -> int:
         """The scales."""
