@@ -16,6 +16,8 @@ from measure.weights import WeightTensor
 from optimizers import facts_of
 from optimizers.batch_statistics import SAMPLE_BYTES, SAMPLES, has_batch_statistics, measure_batch_statistics
 from optimizers.fine_tuning import FineTuning, OnEpoch, TrainingPlan, train
+from optimizers.fine_tuning import OnStep as TrainStep
+from optimizers.kept import Keeper, Kept, won_by
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import clone_with_weights, require_weights
 
@@ -81,17 +83,45 @@ def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep
     current = plain = clone_with_weights(model)
     conversion = Conversion()
     claims: list[Claim] = []
+    kept: Kept = {}
     facts = facts_of(model)
+    progress = _Progress(recipe, data, on_step, on_epoch)
     for step in recipe.steps:
-        weights = step.entry.weights_of(facts, step.checked_params)
+        entry, params = step.entry, step.checked_params
+        weights = entry.weights_of(facts, params)
         claims.append(Claim(step, weights))
         if step.settings is not None:
-            if not step.entry.converts:  # writing the file in another format is worth it whatever the kernels
-                require_weights(step.entry.title, weights)
-            current = _fine_tuned(current, step, step.settings, weights, data, on_step, on_epoch)
-            plain = step.entry.plain(current, clone_with_weights(model))
-        conversion = step.entry.conversion(step.checked_params) or conversion
+            if not entry.converts:  # writing the file in another format is worth it whatever the kernels
+                require_weights(entry.title, weights)
+            current = _fine_tuned(current, step, step.settings, weights, kept, data, progress)
+            if entry.wins is not None:
+                kept = won_by(entry.wins, entry.kernel_variables(current), weights, kept)
+            plain = entry.plain(current, clone_with_weights(model))
+        conversion = entry.conversion(params, conversion)
     return Optimized(current, plain, conversion, claims)
+
+
+class _Progress:
+    """Counts the steps and epochs of all trainings of a chain as one."""
+
+    def __init__(self, recipe: Recipe, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch) -> None:
+        plans = [TrainingPlan.of(step.settings, data.train_samples) for step in recipe.steps if step.settings]
+        self._total = sum(plan.total_steps for plan in plans)
+        self._on_step, self._on_epoch = on_step, on_epoch
+        self._steps = self._epochs = 0
+
+    def begin(self, plan: TrainingPlan, live_metrics: Callable[[], dict[str, float]]) -> tuple[TrainStep, OnEpoch]:
+        """Return what one training reports to."""
+        steps, epochs = self._steps, self._epochs
+        self._steps, self._epochs = steps + plan.total_steps, epochs + plan.epochs
+
+        def on_step(number: int, logs: dict[str, float]) -> None:
+            self._on_step(steps + number, self._total, lambda: {**logs, **live_metrics()})
+
+        def on_epoch(epoch: int, number: int, logs: dict[str, float]) -> None:
+            self._on_epoch(epochs + epoch, steps + number, logs)
+
+        return on_step, on_epoch
 
 
 def _fine_tuned(
@@ -99,22 +129,22 @@ def _fine_tuned(
     step: RecipeStep,
     settings: FineTuning,
     weights: list[WeightOf],
+    kept: Kept,
     data: TrainingData,
-    on_step: OnStep,
-    on_epoch: OnEpoch,
+    progress: _Progress,
 ) -> Any:
     entry = step.entry
     plan = TrainingPlan.of(settings, data.train_samples)
     representative = data.representative(_samples_to_start_from(step), settings.seed)
     keras2().utils.set_random_seed(settings.seed)  # wrapping may draw: centroids start at random
     _unfreeze(model, weights)
-    wrapped = entry.wrap(model, step.checked_params, weights, plan, representative)
-
-    def report(number: int, logs: dict[str, float]) -> None:
-        on_step(number, plan.total_steps, lambda: {**logs, **wrapped.live_metrics()})
-
+    wrapped = entry.wrap(model, step.checked_params, weights, plan, representative, kept)
+    on_step, on_epoch = progress.begin(plan, wrapped.live_metrics)
+    callbacks = list(wrapped.callbacks)
+    if kept:
+        callbacks.append(Keeper(kept, entry.kernel_variables(wrapped.model)).callback())
     batches, validation = data.batches(settings), data.validation(settings)
-    train(wrapped.model, data.fit, settings, batches, validation, wrapped.callbacks, report, on_epoch)
+    train(wrapped.model, data.fit, settings, batches, validation, callbacks, on_step, on_epoch)
     trained = entry.strip(wrapped.model)
     if has_batch_statistics(trained):
         sample_bytes = sum(array[:1].nbytes for array in representative)
@@ -132,5 +162,4 @@ def _unfreeze(model: Any, weights: list[WeightOf]) -> None:
 
 
 def _samples_to_start_from(step: RecipeStep) -> int:
-    conversion = step.entry.conversion(step.checked_params)
-    return max(1, conversion.representative_samples if conversion else 1)
+    return max(1, step.entry.conversion(step.checked_params, Conversion()).representative_samples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
+from optimizers.kept import Kept, KeptKernel, Won
 from optimizers.kernels import Kernel, is_depthwise, kernels_of
 from optimizers.layer_facts import LayerFacts
 from optimizers.shared_weights import SharedWeights
@@ -47,6 +48,8 @@ class Clustering(Technique):
     source = "Han, Mao and Dally 2016, Deep Compression (arXiv 1510.00149)"
     Params = ClusteringParams
     fine_tuning = FineTuning(epochs=1, learning_rate=1e-5)
+    wins: ClassVar[Won | None] = "values"
+    keeps: ClassVar[frozenset[Won]] = frozenset({"zeros"})
 
     def wrap(
         self,
@@ -55,10 +58,16 @@ class Clustering(Technique):
         weights: Sequence[WeightOf],
         plan: TrainingPlan,
         representative: Sequence[np.ndarray],
+        kept: Kept,
     ) -> Wrapped:
         """Wrap the layers that TFMOT can wrap, and share the weights of the others between the steps."""
         names = {weight.layer for weight in weights}
-        wrapped_names = {layer.name for layer in model.layers if layer.name in names and _can_wrap(layer, params)}
+        sparse = {layer for (layer, _), rule in kept.items() if rule.zeros is not None}
+        wrapped_names = {
+            layer.name
+            for layer in model.layers
+            if layer.name in names - sparse and _can_wrap(layer, params)  # TFMOT's wrapper lets zeros drift (PR #720)
+        }
         clustering = tfmot().clustering.keras
         init = clustering.CentroidInitialization[params.cluster_centroids_init]
 
@@ -72,7 +81,7 @@ class Clustering(Technique):
 
         wrapped = clone_with_weights(model, wrap_layer)
         others = [
-            kernel.variable
+            (kernel.variable, kept.get((layer.name, kernel.name), KeptKernel()).zeros)
             for layer in wrapped.layers
             if layer.name in names - wrapped_names
             for kernel in _clustered(layer, params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -63,10 +64,11 @@ class PostTrainingQuantization(Technique):
                 "Choose mode int8, or io_dtype float32."
             )
 
-    def conversion(self, params: PostTrainingParams) -> Conversion:
+    def conversion(self, params: PostTrainingParams, before: Conversion) -> Conversion:
         """The converter's number format."""
         samples = params.representative_samples if params.mode == "int8" else 0
-        return Conversion(
+        return replace(
+            before,
             number_format=params.mode,
             io_dtype=params.io_dtype,
             representative_samples=samples,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.declaration import Condition, parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
+from optimizers.kept import Kept, Won
 from optimizers.kernels import kernels_of
 from optimizers.layer_facts import LayerFacts
 from optimizers.technique import Technique, TechniqueParams, Wrapped
@@ -123,6 +124,8 @@ class Pruning(Technique):
     source = "Zhu and Gupta 2017, To prune, or not to prune (arXiv 1710.01878)"
     Params = PruningParams
     fine_tuning = FineTuning()
+    wins: ClassVar[Won | None] = "zeros"
+    keeps: ClassVar[frozenset[Won]] = frozenset({"zeros"})
 
     def check(self, params: PruningParams) -> None:
         """Refuse a schedule that ends before it begins, or that would un-prune."""
@@ -138,6 +141,16 @@ class Pruning(Technique):
         if problems:
             raise InvalidParams(problems)
 
+    def conflicts(self, params: PruningParams, others: Sequence[tuple[str, Any]]) -> list[str]:
+        """Pruning again must prune more."""
+        earlier = [other.asked_sparsity for _, other in others if isinstance(other, PruningParams)]
+        if not earlier or params.asked_sparsity > max(earlier):
+            return []
+        return [
+            "Pruning again must reach a higher sparsity than before, got "
+            f"{max(earlier):g} and then {params.asked_sparsity:g}. Raise the second, or leave it out."
+        ]
+
     def wrap(
         self,
         model: Any,
@@ -145,6 +158,7 @@ class Pruning(Technique):
         weights: Sequence[WeightOf],
         plan: TrainingPlan,
         representative: Sequence[np.ndarray],
+        kept: Kept,
     ) -> Wrapped:
         """Give the model the callback that keeps its smallest weights at zero."""
         chosen = {(weight.layer, weight.weight) for weight in weights}
@@ -154,8 +168,10 @@ class Pruning(Technique):
             for kernel in kernels_of(layer)
             if (layer.name, kernel.name) in chosen
         ]
-        masks = Masks(kernels, _schedule(params, schedule_steps(params, plan)))
-        return Wrapped(model, [masks.callback()], lambda: {"sparsity": masks.sparsity()})
+        steps = schedule_steps(params, plan)
+        masks = Masks(kernels, _schedule(params, steps))
+        settled = steps.end_step if params.schedule == "PolynomialDecay" else steps.begin_step
+        return Wrapped(model, [masks.callback()], lambda: {"sparsity": masks.sparsity()}, settled)
 
     def treatment(self, layer: LayerFacts, params: PruningParams) -> Treatment:
         """Every kernel but depthwise and small ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from measure.weights import WeightTensor
 from optimizers.activation_ranges import set_activation_ranges
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
+from optimizers.kept import Kept, KernelKey
 from optimizers.layer_facts import LayerFacts
 from optimizers.post_training_quantization import (
     in_a_loop,
@@ -62,6 +64,7 @@ class QuantizationAwareTraining(Technique):
         weights: Sequence[WeightOf],
         plan: TrainingPlan,
         representative: Sequence[np.ndarray],
+        kept: Kept,
     ) -> Wrapped:
         """Annotate what TFMOT can emulate, then start every range from real activations."""
         emulated = _emulated(model, params)
@@ -81,9 +84,19 @@ class QuantizationAwareTraining(Technique):
                 layer.set_weights(_float_weights(layer, wrapped[layer.name]))
         return clean
 
-    def conversion(self, params: QuantizationAwareParams) -> Conversion:
+    def kernel_variables(self, wrapped: Any) -> dict[KernelKey, Any]:
+        """As of the base, also from within the quantizing wrappers, which hide the kernel of the layer inside."""
+        found = super().kernel_variables(wrapped)
+        for layer in wrapped.layers:
+            if layer.name.startswith("quant_") and hasattr(layer, "layer"):
+                for variable in layer.trainable_weights:
+                    found[(layer.layer.name, _last_part(variable))] = variable
+        return found
+
+    def conversion(self, params: QuantizationAwareParams, before: Conversion) -> Conversion:
         """int8; the trained ranges stand, and layers that TFMOT could not emulate are calibrated."""
-        return Conversion(
+        return replace(
+            before,
             number_format="int8",
             representative_samples=params.representative_samples,
             float_layers=params.leave_as_is,
@@ -229,5 +242,10 @@ def _float_weights(layer: Any, wrapped: Any) -> list[np.ndarray]:
     """The quantizing wrapper replaces `layer.kernel` by a tensor, so weights are found by name among its variables."""
     if type(wrapped) is type(layer):
         return list(wrapped.get_weights())
-    found = {str(weight.name).split(":")[0].split("/")[-1]: weight for weight in wrapped.weights}
-    return [found[str(weight.name).split(":")[0].split("/")[-1]].numpy() for weight in layer.weights]
+    found = {_last_part(weight): weight for weight in wrapped.weights}
+    return [found[_last_part(weight)].numpy() for weight in layer.weights]
+
+
+def _last_part(weight: Any) -> str:
+    """ "kernel" of "quant_conv/kernel:0"."""
+    return str(weight.name).split(":")[0].split("/")[-1]

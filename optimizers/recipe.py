@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import yaml
@@ -85,7 +86,7 @@ class Recipe(BaseModel):
                 filled.append(RecipeStep.checked(step.technique, step.params, step.fine_tuning))
             except InvalidParams as error:
                 problems += error.problems
-        problems += _order_problems([step.technique for step in filled])
+        problems += problems_between(filled)
         if problems:
             raise InvalidParams(problems)
         return cls(steps=tuple(filled))
@@ -118,22 +119,29 @@ class Recipe(BaseModel):
         return " + ".join(step.entry.title for step in self.steps) or "Baseline"
 
 
-def _order_problems(names: list[str]) -> list[str]:
-    """What no order of techniques can do yet: train twice, or decide the number format twice."""
-    entries = [technique(name) for name in names]
+def problems_between(steps: Sequence[RecipeStep]) -> list[str]:
+    """Return why these steps cannot follow each other, in sentences; each step alone was checked before."""
     problems = []
-    training = [entry.title for entry in entries if entry.fine_tuning is not None]
-    if len(training) > 1:
-        problems.append(
-            f"A recipe can fine-tune once, got {' and '.join(training)}: the second would undo what the first won. "
-            "Keep one of them; post-training quantization can follow pruning and clustering."
-        )
-    converting = [entry.title for entry in entries if entry.converts]
+    converting = [step.entry.title for step in steps if step.entry.converts]
     if len(converting) > 1:
         problems.append(f"Only one technique can decide the number format of the file, got {' and '.join(converting)}.")
-    if any(entry.converts for entry in entries[:-1]):
+    elif any(step.entry.converts for step in steps[:-1]):
         problems.append(f"{converting[0]} must be the last step: it decides how the file is written.")
-    return problems
+    for number, step in enumerate(steps):
+        entry = step.entry
+        lost = [
+            f"{earlier.entry.title} must come after {entry.title}, or be left out: training again would undo the "
+            f"{_WINS[win]} that it won."
+            for earlier in steps[:number]
+            if step.fine_tuning is not None and (win := earlier.entry.wins) and win not in entry.keeps
+        ]
+        problems += lost
+        others = [(earlier.entry.title, earlier.checked_params) for earlier in steps[:number]]
+        problems += entry.conflicts(step.checked_params, others)
+    return list(dict.fromkeys(problems))
+
+
+_WINS = {"zeros": "zeros", "values": "shared values"}
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,8 @@ from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
 from optimizers.declaration import Params, parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
+from optimizers.kept import Kept, KernelKey, Won
+from optimizers.kernels import kernels_of
 from optimizers.layer_facts import LayerFacts
 from optimizers.treatment import Treatment, left
 
@@ -34,6 +36,9 @@ class Wrapped:
     """Keras callbacks that it needs while it trains."""
     live_metrics: Callable[[], dict[str, float]] = dict
     """Figures worth a live curve ("sparsity"); called about twice a second."""
+    settled_step: int = 0
+    """Optimizer step from which on an epoch's figures are those of the finished technique: the end of a schedule. What
+    picks the best epoch must not look at earlier ones."""
 
 
 class Technique:
@@ -59,6 +64,10 @@ class Technique:
     """Default settings where the technique trains; None where it does not."""
     converts: ClassVar[bool] = False
     """True where it decides the number format of the exported file."""
+    wins: ClassVar[Won | None] = None
+    """What its training leaves in the kernels for later steps to keep."""
+    keeps: ClassVar[frozenset[Won]] = frozenset({"zeros", "values"})
+    """What of earlier steps survives its training; the others must come after it, or not at all."""
 
     def check(self, params: Any) -> None:
         """Raise InvalidParams where declared values contradict each other. Each alone was checked before."""
@@ -70,6 +79,7 @@ class Technique:
         weights: Sequence[WeightOf],
         plan: TrainingPlan,
         representative: Sequence[np.ndarray],
+        kept: Kept,
     ) -> Wrapped:
         """Return the model to fine-tune.
 
@@ -79,8 +89,14 @@ class Technique:
             weights: what `weights_of` says of this model; at least one.
             plan: optimizer steps that follow.
             representative: for each input an array (n, *input_shape) of preprocessed training samples.
+            kept: what earlier steps won. It is enforced on `kernel_variables` after each optimizer step; a technique
+                needs it only where it decides by it.
         """
         return Wrapped(model)
+
+    def kernel_variables(self, wrapped: Any) -> dict[KernelKey, Any]:
+        """Return the kernels of a model that `wrap` returned, by the names of the layers they were in before."""
+        return {(layer.name, kernel.name): kernel.variable for layer in wrapped.layers for kernel in kernels_of(layer)}
 
     def strip(self, model: Any) -> Any:
         """Return the trained model without wrappers, ready for conversion."""
@@ -95,9 +111,23 @@ class Technique:
         """
         return trained
 
-    def conversion(self, params: Any) -> Conversion | None:
-        """Return how the file must be exported, or None where any format will do."""
-        return None
+    def conversion(self, params: Any, before: Conversion) -> Conversion:
+        """Return how the file must be exported.
+
+        Args:
+            params: the technique's own.
+            before: what earlier steps of the recipe asked for; float32 without any.
+        """
+        return before
+
+    def conflicts(self, params: Any, others: Sequence[tuple[str, Any]]) -> list[str]:
+        """Return what cannot go together with the other steps of a recipe, in sentences.
+
+        Args:
+            params: the technique's own.
+            others: (title, parameters) of the steps before it.
+        """
+        return []
 
     def obstacle(self, layer: Any) -> str:
         """Return why the technique cannot act on this layer of a built tf_keras model as it usually does; "" if not."""
