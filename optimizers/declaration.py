@@ -2,6 +2,7 @@
 
 class PruningParams(Params):
     final_sparsity: float = parameter(0.8, "Final sparsity", "Share of weights at zero.", ge=0.05, le=0.95)
+    layer_sparsity: dict[str, Annotated[float, Field(gt=0, lt=1)]] = parameter({}, "Sparsity by layer", "...")
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from intake.errors import InvalidParams
 
-Kind = Literal["number", "integer", "choice", "switch", "text", "layers"]
-"""layers: names of layers of the model, none to all of them."""
+Kind = Literal["number", "integer", "choice", "switch", "text", "layers", "layer_number", "layer_integer"]
+"""layers: names of layers of the model, none to all of them. layer_number, layer_integer: a value for each of some."""
+OF_LAYERS: tuple[Kind, ...] = ("layers", "layer_number", "layer_integer")
+"""Kinds whose values name layers of the model."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,13 @@ class ParameterSpec:
             return "yes, no"
         if self.kind == "layers":
             return "names of layers, separated by commas"
+        if self.kind in OF_LAYERS:
+            return f"layer=value, separated by commas; values {self._bounds_text()}"
         if self.choices:
             return ", ".join(str(choice) for choice in self.choices)
+        return self._bounds_text()
+
+    def _bounds_text(self) -> str:
         low, high = _plain(self.low), _plain(self.high)
         if low and high:
             return f"{'above ' if self.low_open else ''}{low} to {'below ' if self.high_open else ''}{high}"
@@ -133,8 +141,15 @@ def _parse(text: str, spec: ParameterSpec | None) -> Any:
         return text
     if spec.kind == "layers":
         return [name.strip() for name in text.split(",") if name.strip()]
+    if spec.kind in OF_LAYERS:
+        pairs = [part.rpartition("=") for part in text.split(",") if part.strip()]
+        return {name.strip(): _value(value.strip()) for name, _, value in pairs}
+    return _value(text.lower() if spec.kind == "switch" else text)
+
+
+def _value(text: str) -> Any:
     try:
-        return json.loads(text.lower() if spec.kind == "switch" else text)
+        return json.loads(text)
     except json.JSONDecodeError:
         return text
 
@@ -150,7 +165,10 @@ def _sentence(known: dict[str, ParameterSpec], problem: Any) -> str:
         return f"`{name}` is not a parameter here. Known: {', '.join(known)}."
     if name in known:
         spec = known[name]
-        what = {"integer": "a whole number", "number": "a number", "layers": "a list of"}.get(spec.kind, "one of")
+        what = {
+            "integer": "a whole number", "number": "a number", "layers": "a list of", "layer_number": "pairs",
+            "layer_integer": "pairs with whole numbers:",
+        }.get(spec.kind, "one of")  # fmt: skip
         rule = f"{what} {spec.range_text()}".strip()
         return f"`{name}` ({spec.label}) must be {rule}, got {problem['input']!r}."
     return str(problem["msg"]).removeprefix("Value error, ")
@@ -165,7 +183,7 @@ def _spec(name: str, field: Any) -> ParameterSpec:
     extra = field.json_schema_extra or {}
     kind, choices = _kind(field.annotation)
     bounds: dict[str, Any] = {}
-    for rule in field.metadata:
+    for rule in [*field.metadata, *_rules_of_values(field.annotation)]:
         for key, low_high, is_open in (
             ("ge", "low", False),
             ("gt", "low", True),
@@ -196,8 +214,18 @@ def _spec(name: str, field: Any) -> ParameterSpec:
 def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:
     if get_origin(annotation) is Literal:
         return "choice", get_args(annotation)
+    if get_origin(annotation) is dict:
+        value = get_args(get_args(annotation)[1])[0]
+        return "layer_integer" if value is int else "layer_number", ()
     kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text", tuple[str, ...]: "layers"}
     return kinds[annotation], ()
+
+
+def _rules_of_values(annotation: Any) -> list[Any]:
+    """The bounds in `dict[str, Annotated[float, Field(gt=0)]]`."""
+    if get_origin(annotation) is not dict:
+        return []
+    return [rule for field in get_args(get_args(annotation)[1])[1:] for rule in field.metadata]
 
 
 def markdown_table(cls: type[Params]) -> str:
@@ -206,6 +234,6 @@ def markdown_table(cls: type[Params]) -> str:
     for spec in specs(cls):
         unit = f" {spec.unit}" if spec.unit else ""
         only = f" ({spec.only_if.reason})" if spec.only_if else ""
-        default = spec.default if spec.default != () else "none"
+        default = spec.default if spec.default not in ((), {}) else "none"
         rows.append(f"| `{spec.name}` | {default}{unit} | {spec.range_text()} | {spec.help}{only} |")
     return "\n".join(rows)

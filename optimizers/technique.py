@@ -13,7 +13,7 @@ from intake.keras_env import keras2
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
-from optimizers.declaration import Params, parameter
+from optimizers.declaration import OF_LAYERS, Params, parameter, specs
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KernelKey, Won
 from optimizers.kernels import kernels_of
@@ -141,14 +141,17 @@ class Technique:
         """Return what happens to each layer of a model, in its order. Needs no TensorFlow.
 
         Raises:
-            InvalidParams: `leave_as_is` names a layer that the model does not have.
+            InvalidParams: a parameter names a layer that the model does not have.
         """
-        unknown = sorted(set(params.leave_as_is) - {layer.name for layer in layers})
-        if unknown:
-            raise InvalidParams(
-                f"`leave_as_is` names layers that this model does not have: {', '.join(unknown)}. "
-                f"It has: {', '.join(layer.name for layer in layers)}."
-            )
+        known = [layer.name for layer in layers]
+        problems = [
+            f"`{spec.name}` names layers that this model does not have: {', '.join(unknown)}. "
+            f"It has: {', '.join(known)}."
+            for spec in specs(type(params))
+            if spec.kind in OF_LAYERS and (unknown := sorted(set(getattr(params, spec.name)) - set(known)))
+        ]
+        if problems:
+            raise InvalidParams(problems)
         return tuple(
             left(layer, "You chose to leave it as it is.")
             if layer.name in params.leave_as_is

@@ -65,6 +65,9 @@ def bad_values(spec: ParameterSpec) -> list[Any]:
     if spec.choices:
         return ["no such choice", None]
     bad: list[Any] = [float("nan"), float("inf"), "word", None]
+    if spec.kind in ("layer_number", "layer_integer"):
+        assert spec.low is not None
+        return [{"conv": spec.low - 1}, {"conv": "word"}, {"conv": float("nan")}, "word", None]
     if spec.low is not None:
         bad += [spec.low - 1, *([spec.low] if spec.low_open else [])]
     if spec.high is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from optimizers.declaration import ParameterSpec, specs
+from optimizers.declaration import OF_LAYERS, ParameterSpec, specs
 from optimizers.fine_tuning import FineTuning
 
 
@@ -44,7 +44,7 @@ def without_choices(spec: ParameterSpec, reasons: dict[Any, str]) -> ParameterSp
 
 def draw_params(prefix: str, declared: Iterable[ParameterSpec]) -> None:
     """Draw a widget per parameter; `read_params` has their values. Layers are chosen in a table: `ui.layer_table`."""
-    declared = tuple(spec for spec in declared if spec.kind != "layers")
+    declared = tuple(spec for spec in declared if spec.kind not in OF_LAYERS)
     advanced = [spec for spec in declared if spec.advanced]
     _draw_all(prefix, declared, [spec for spec in declared if not spec.advanced])
     if advanced:
