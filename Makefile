@@ -4,6 +4,8 @@ PORT ?= 8501
 HOST ?= 127.0.0.1
 SEEDS ?= 1
 IMAGE ?= tare
+# Test files that run at a time; each takes up to 3 GB of memory.
+WORKERS ?= 2
 # Beside this folder, or where Keras keeps what its tutorials downloaded.
 DATA ?= $(firstword $(wildcard mnist.npz ../*/data/mnist.npz $(HOME)/.keras/datasets/mnist.npz))
 
@@ -43,7 +45,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 
 test: check ## format, lint, types, and all tests with the browser journeys
 	@scripts/install-chromium
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 check: dev ## format, lint and types only
 	$(VENV)/bin/ruff format --check .
