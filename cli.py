@@ -16,6 +16,7 @@ from typing import Any, get_args
 from intake.dataset_info import RANDOM_INPUTS, RANDOM_INPUTS_NOTE, DatasetOptions
 from intake.errors import InvalidParams, UserError
 from intake.fit import FitOverrides, Loss, ScaleMode, Task
+from measure.packed_files import PACKINGS
 from optimizers import TECHNIQUES, technique
 from optimizers.declaration import ParameterSpec, Params, specs
 from optimizers.fine_tuning import FineTuning, suggested
@@ -270,6 +271,7 @@ def _print_outcome(outcome: dict[str, Any]) -> None:
                 f"  {title:9} {figures['metric_name']} {figures['metric']:.4f}  .tflite {figures['tflite_bytes']:,} B  "
                 f"gzip {figures['gzip_bytes']:,} B  {figures['latency_ms']:.2f} ms"
             )
+            print(f"  {'':9} {packed_text(figures)}")
     if (estimate := outcome["estimate"]) and (figures := outcome["result"]):
         print("  " + estimate_text(estimate, figures))
     if outcome["dataset"] == RANDOM_INPUTS:
@@ -279,6 +281,14 @@ def _print_outcome(outcome: dict[str, Any]) -> None:
         print(f"  {verdict:11} {fact['layer']}: asked {fact['asked']}, found {fact['measured']}")
     for path in outcome["artifacts"].values():
         print(f"  {path}")
+
+
+def packed_text(figures: dict[str, Any]) -> str:
+    """Return "gzip 12,345 B, zstd 11,800 B, xz 11,000 B, compact file 9,000 B (smallest)"."""
+    known = {entry.title: figures[entry.field] for entry in PACKINGS if figures.get(entry.field) is not None}
+    smallest = min(known, key=lambda title: known[title])
+    parts = [f"{title} {size:,} B{' (smallest)' * (title == smallest)}" for title, size in known.items()]
+    return f"compressed: {', '.join(parts)}"
 
 
 def estimate_text(estimate: dict[str, int], figures: dict[str, Any]) -> str:

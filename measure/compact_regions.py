@@ -27,6 +27,8 @@ class Region:
     """Values in a row, which is all that one output channel has (one position, of a depthwise kernel); at least 1."""
     step: int
     """Values from one position within a row to the next, which is the number of input channels; at least 1."""
+    is_float: bool = False
+    """float32 or float16."""
 
     @property
     def end(self) -> int:
@@ -52,10 +54,12 @@ def _all_regions(tflite: bytes) -> Iterator[Region]:
     model = schema.Model.GetRootAs(tflite, 0)
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for tensor in map(graph.Tensors, range(graph.TensorsLength())):
-            width = _WIDTHS.get(names.get(tensor.Type(), ""))
+            type_name = names.get(tensor.Type(), "")
+            width = _WIDTHS.get(type_name)
             start, size_bytes = _content_of(model.Buffers(tensor.Buffer()))
             if width and size_bytes and tensor.Sparsity() is None:
-                yield Region(start, size_bytes, width, *_row_of(tensor, size_bytes * 8 // width))
+                columns, step = _row_of(tensor, size_bytes * 8 // width)
+                yield Region(start, size_bytes, width, columns, step, type_name.startswith("FLOAT"))
             if (quantization := tensor.Quantization()) is not None and quantization.ScaleLength():
                 count = quantization.ScaleLength()
                 yield Region(_vector(quantization, 8), count * 4, 32, count, count)

@@ -15,6 +15,7 @@ from intake.errors import DoesNotFit
 from intake.keras_env import tensorflow
 from measure.float_layers import quantize_calibrated, quantize_weights
 from measure.loops import is_recurrent
+from measure.plain_zeros import with_plain_zeros
 from measure.signature import has_loop, in_model_order
 
 NumberFormat = Literal["float32", "dynamic_range", "float16", "int8"]
@@ -57,7 +58,7 @@ def convert(model: Any, conversion: Conversion, representative: Sequence[np.ndar
             served = _Served(model, batch)
             suited = _without_calibration(served, conversion) if batch == 1 else conversion
             content = _converted(served.converter(), suited, served.samples(representative))
-            return in_model_order(content, served.input_names, served.output_names)
+            return with_plain_zeros(in_model_order(content, served.input_names, served.output_names))
         except DoesNotFit:
             raise
         except Exception as error:  # the converter raises many kinds; each is reported below

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from measure.packed_files import PACKINGS, gzip_packed
 from measure.weights import WeightTensor
 
 
@@ -19,11 +20,21 @@ class Sizes(BaseModel):
     tflite_bytes: int
     gzip_bytes: int
     """The `.tflite` in gzip, level 9."""
+    zstd_bytes: int | None = None
+    """The `.tflite` in zstd; None where a run is older than this figure."""
+    xz_bytes: int | None = None
+    """The `.tflite` in xz; None where the file is too large for it, or the run older than this figure."""
+    compact_bytes: int | None = None
+    """The `.tflite` as compact file; None as for xz."""
     uploaded_format_bytes: int
     """The model in the format that was uploaded, wrappers stripped, without optimizer state."""
     uploaded_format_gzip_bytes: int
     entropy_floor_bytes: int
-    """Sum over weight tensors of n * H(w) / 8: no coder of single weights can go below it."""
+    """Sum over weight tensors of n * H(w) / 8: no coder that takes each weight by itself can go below it.
+
+    Leaves out which values a tensor has, and all of the file that is not weights. A coder that looks at neighbours, as
+    the compact file does, can go below.
+    """
     parameters: int
     """Weights in the `.tflite` (BatchNormalization is folded away there, so it can be less than Keras counts)."""
     nonzero_parameters: int
@@ -33,16 +44,25 @@ class Sizes(BaseModel):
 
 def gzip_bytes(content: bytes) -> int:
     """Return the length of the content in gzip, level 9, without a file name or time stamp."""
-    return len(gzip.compress(content, 9, mtime=0))
+    return len(gzip_packed(content))
 
 
-def measure_sizes(tflite: bytes, tensors: list[WeightTensor], uploaded_format: Path) -> Sizes:
-    """Return all sizes of a `.tflite` and of the model in the uploaded format."""
+def measure_sizes(
+    tflite: bytes, packed: Mapping[str, bytes], tensors: list[WeightTensor], uploaded_format: Path
+) -> Sizes:
+    """Return all sizes of a `.tflite` and of the model in the uploaded format.
+
+    Args:
+        tflite: content of the file.
+        packed: the same as `measure.packed_files.packed_files` packs it.
+        tensors: its weights.
+        uploaded_format: file of the model in the uploaded format.
+    """
     uploaded = uploaded_format.read_bytes()
     kernels = [tensor for tensor in tensors if tensor.values.ndim >= 2] or tensors
     return Sizes(
         tflite_bytes=len(tflite),
-        gzip_bytes=gzip_bytes(tflite),
+        **{entry.field: len(packed[entry.file_name]) for entry in PACKINGS if entry.file_name in packed},
         uploaded_format_bytes=len(uploaded),
         uploaded_format_gzip_bytes=gzip_bytes(uploaded),
         entropy_floor_bytes=math.ceil(sum(tensor.entropy_bits for tensor in tensors) / 8),

@@ -27,6 +27,7 @@ from measure.export import Conversion, convert, write_file
 from measure.facts import Fact
 from measure.layers import tensor_rows
 from measure.litert import latency_ms, predict
+from measure.packed_files import packed_files
 from measure.sizes import measure_sizes
 from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Optimized, apply_recipe
@@ -179,14 +180,16 @@ class Execution:
         return next((seed for seed in reversed(seeds) if seed is not None), 0)
 
     def _measure(self, optimized: Optimized, tflite: bytes, data: ProjectData, folder: Path, training_s: float) -> None:
-        write_file(folder / "model.tflite", tflite)
+        packed = packed_files(tflite)
+        for name, content in {"model.tflite": tflite, **packed}.items():
+            write_file(folder / name, content)
         info = ensure_prepared(self._settings, self._project.model)
         upload = upload_path(self._settings, self._project.model)
         saved = save_as_uploaded(optimized.plain, upload, info, folder)
         tensors = read_weights(tflite)
         facts = [fact for claim in optimized.claims for fact in claim.verify(tensors)]
         result = Result(
-            **measure_sizes(tflite, tensors, saved).model_dump(),
+            **measure_sizes(tflite, packed, tensors, saved).model_dump(),
             **self._quality(optimized.to_convert, tflite, data),
             latency_ms=latency_ms(tflite, data.representative(1, 0)),
             test_samples=data.dataset.info.test_samples,

@@ -230,7 +230,7 @@ class Store:
         """Store the measured outcome."""
         now = int(time.time() * 1000)
         values = result.model_dump(exclude=set(_RESULT_TEXT))
-        metrics = [Metric(name, float(value), now, 0) for name, value in values.items()]
+        metrics = [Metric(name, float(value), now, 0) for name, value in values.items() if value is not None]
         tags = [RunTag(f"tare.{name}", str(getattr(result, name))) for name in _RESULT_TEXT]
         tags += [RunTag("tare.verified", json.dumps([facts_met, facts]))]
         self._client.log_batch(run_id, metrics=metrics, tags=tags)
@@ -295,7 +295,7 @@ def _newest_attempt(points: list[Metric]) -> list[tuple[int, float]]:
 def _result(metrics: dict[str, float], tags: dict[str, str]) -> Result | None:
     if any(f"tare.{name}" not in tags for name in _RESULT_TEXT):
         return None
-    values: dict[str, Any] = {name: metrics[name] for name in Result.model_fields if name not in _RESULT_TEXT}
+    values: dict[str, Any] = {name: metrics[name] for name in Result.model_fields if name in metrics}
     return Result.model_validate({**values, **{name: tags[f"tare.{name}"] for name in _RESULT_TEXT}})
 
 

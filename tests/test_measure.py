@@ -13,6 +13,7 @@ from intake.keras_env import keras2
 from measure.export import Conversion, convert
 from measure.layers import tensor_rows
 from measure.litert import latency_ms, predict
+from measure.packed_files import packed_files
 from measure.sizes import gzip_bytes, measure_sizes
 from measure.weights import WeightTensor, of_layer, read_weights
 from tests.conftest import EasyData, dense_model
@@ -92,9 +93,12 @@ def test_sizes_are_those_of_the_files(tmp_path: Path, trained_model: Any) -> Non
     tflite = convert(trained_model, Conversion())
     uploaded = tmp_path / "model.h5"
     uploaded.write_bytes(b"x" * 1000)
-    sizes = measure_sizes(tflite, read_weights(tflite), uploaded)
+    packed = packed_files(tflite)
+    sizes = measure_sizes(tflite, packed, read_weights(tflite), uploaded)
     assert sizes.tflite_bytes == len(tflite)
     assert sizes.gzip_bytes == gzip_bytes(tflite) == len(gzip.compress(tflite, 9, mtime=0))
+    assert (sizes.zstd_bytes, sizes.xz_bytes) == (len(packed["model.tflite.zst"]), len(packed["model.tflite.xz"]))
+    assert sizes.compact_bytes == len(packed["model.tarec"])
     assert sizes.uploaded_format_bytes == 1000
     assert sizes.uploaded_format_gzip_bytes < 100
     assert 0 < sizes.nonzero_parameters <= sizes.parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -35,17 +36,26 @@ class SizeKind:
         """Return a size in its unit (1 kB = 1000 bytes)."""
         return value / 1000 if self.is_bytes else value
 
-    def text(self, value: float) -> str:
-        """Return a size for people: "12.3 kB", "43,050"."""
+    def text(self, value: float | None) -> str:
+        """Return a size for people: "12.3 kB", "43,050"; a dash where it was not measured."""
+        if value is None or math.isnan(value):
+            return "–"
         return kilobytes(value) if self.is_bytes else f"{value:,.0f}"
 
 
 SIZES: tuple[SizeKind, ...] = (
     SizeKind("tflite_bytes", ".tflite", "The deployable file as it lies on the device."),
     SizeKind("gzip_bytes", ".tflite, gzip", "The same file compressed, as it travels."),
+    SizeKind("zstd_bytes", ".tflite, zstd", "The same, compressed for fast unpacking."),
+    SizeKind("xz_bytes", ".tflite, xz", "The same, compressed harder."),
+    SizeKind("compact_bytes", "Compact file", "The same in our own code for pruned, clustered and quantized weights."),
     SizeKind("uploaded_format_bytes", "Uploaded format", "The model in the format it was uploaded in."),
     SizeKind("uploaded_format_gzip_bytes", "Uploaded format, gzip", "The same, compressed."),
-    SizeKind("entropy_floor_bytes", "Entropy floor", "No coder of single weights can go below this."),
+    SizeKind(
+        "entropy_floor_bytes",
+        "Entropy floor",
+        "Σ n·H: no coder that takes each weight by itself goes below; which values there are is not counted.",
+    ),
     SizeKind("nonzero_parameters", "Non-zero parameters", "Weights of the .tflite that are not zero.", is_bytes=False),
 )
 

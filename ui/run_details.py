@@ -94,8 +94,8 @@ def draw_sizes(run: RunRecord, result: Result, baseline: Result | None) -> None:
             {
                 "Size": kind.label,
                 "This run": kind.text(new),
-                "Baseline": kind.text(old) if old is not None else "",
-                "Change": change_percent(new, old) if old else "",
+                "Baseline": kind.text(old) if baseline else "",
+                "Change": change_percent(new, old) if old and new else "",
                 "What it is": kind.help,
             }
         )
@@ -112,7 +112,7 @@ def draw_sizes(run: RunRecord, result: Result, baseline: Result | None) -> None:
 
 def _some_stand_still(result: Result, baseline: Result) -> bool:
     pairs = [(getattr(result, kind.field), getattr(baseline, kind.field)) for kind in SIZES]
-    return any(old and abs(new / old - 1) < STANDS_STILL for new, old in pairs)
+    return any(old and new and abs(new / old - 1) < STANDS_STILL for new, old in pairs)
 
 
 def draw_recipe(recipe: Recipe) -> None:

@@ -1,17 +1,15 @@
-"""The parts of a run's page that depend on its state: header, downloads, what to do after a failure."""
+"""The parts of a run's page that depend on its state: header, what to do after a failure."""
 
 from __future__ import annotations
-
-from functools import partial
-from pathlib import PurePath
 
 import streamlit as st
 
 from intake.errors import UserError
-from runs.records import Artifact, Project, Result, RunRecord
+from runs.records import Project, Result, RunRecord
 from ui.dialogs import delete_run, rename_run
+from ui.downloads import draw_downloads
 from ui.estimates import draw_estimate_beside
-from ui.formatting import as_text, kilobytes, seconds, sentences
+from ui.formatting import as_text, seconds, sentences
 from ui.frames import baseline_of
 from ui.live import draw_curves
 from ui.new_run import draft_of
@@ -21,8 +19,6 @@ from ui.session import PROJECT, RUN, service, show_problems
 from ui.wording import STATES
 
 _COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "cancelled": "gray"}
-_NOT_OFFERED = ("report.json", "project.json")
-_TITLES = {".tflite": "Deployable model", ".yaml": "Recipe", ".txt": "Log"}
 
 
 def draw_head(run: RunRecord, project: Project) -> None:
@@ -91,7 +87,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
     baseline = None if run.is_baseline or newest is None else newest.result
     report = service().report(run.run_id)
     draw_headline(result, baseline, project.fit)
-    _draw_downloads(run, project)
+    draw_downloads(run, project)
     left, right = st.columns([1.4, 1], gap="large")
     with left:
         draw_sizes(run, result, baseline)
@@ -116,33 +112,3 @@ def _draw_log(run: RunRecord, expanded: bool) -> None:
     if log:
         with st.expander("Log", key="run:log", expanded=expanded):
             st.code(log, language=None, height=320, wrap_lines=True)
-
-
-def _draw_downloads(run: RunRecord, project: Project) -> None:
-    offered = [artifact for artifact in service().artifacts(run.run_id) if artifact.name not in _NOT_OFFERED]
-    if not offered:
-        return
-    with st.container(horizontal=True, key="run:downloads"):
-        for artifact in sorted(offered, key=lambda artifact: not artifact.name.endswith(".tflite")):
-            _draw_download(artifact, run, project)
-
-
-def _draw_download(artifact: Artifact, run: RunRecord, project: Project) -> None:
-    suffix = PurePath(artifact.name).suffix
-    title = _TITLES.get(suffix, "Keras model")
-    st.download_button(
-        f"{title} ({suffix}, {kilobytes(artifact.size_bytes)})",
-        partial(artifact.path.read_bytes),
-        file_name=f"{file_stem(run, project)}{suffix}",
-        mime="application/octet-stream",
-        key=f"download:{artifact.name}",
-        type="primary" if suffix == ".tflite" else "secondary",
-        icon=":material/download:",
-        on_click="ignore",
-    )
-
-
-def file_stem(run: RunRecord, project: Project) -> str:
-    """Return a name for downloads that tells runs apart: "digits_cnn-pruning-3fa9c1"."""
-    words = "-".join(step.technique for step in run.recipe.steps) or "baseline"
-    return f"{PurePath(project.model.file_name).stem}-{words}-{run.run_id[:6]}"
