@@ -94,7 +94,8 @@ class _Coding:
 
     def code_with(self, encoder: Encoder) -> None:
         """Write the symbols."""
-        symbols(encoder, len(self.ranks), self.region.columns, self.region.step, len(self.listed), self.ranks.tolist())
+        known = tuple(self.ranks.tolist())
+        symbols(encoder, len(known), self.region.columns, self.region.step, len(self.listed), known)
 
 
 def write_compact(tflite: bytes) -> bytes:

@@ -2,11 +2,9 @@
 
     python compact_reader.py model.tarec model.tflite
 
-Complete in itself: copy it beside your models; it needs only Python 3.9 or newer. In a compact file stand: magic;
-CRC-32 of the .tflite (4 bytes, little endian); how block 1 is packed (1 byte: 255 deflate, else the properties byte
-of LZMA); the lengths of blocks 1 and 2; then (1) packed: how each cut-out tensor is coded, and the .tflite without
-them; (2) low bits that no model predicts, as they are; (3) the tensors in one adaptive binary arithmetic code, as CABAC
-and, for networks, DeepCABAC (arXiv:1905.08318): four contexts predict each bit, a small mixer learns whom to trust.
+Complete in itself: copy it beside your models; it needs only Python 3.9 or newer. The parts of a compact file stand in
+docs/loading.md. The tensors are in one adaptive binary arithmetic code, as in CABAC and, for networks, DeepCABAC
+(arXiv:1905.08318): four contexts predict each bit, and a small mixer learns which of them to trust.
 """
 
 from __future__ import annotations
@@ -19,8 +17,7 @@ import struct
 import sys
 import zlib
 
-MAGIC = b"TARC\x01"
-DEFLATE = 255
+MAGIC, DEFLATE = b"TARC\x01", 255
 STRETCH = [round(256 * math.log((index + 0.5) / (4095.5 - index))) for index in range(4096)]
 SQUASH = [round(65536 / (1 + math.exp(-x / 256))) for x in range(-2047, 2048)]
 SLOWEST = 250
@@ -61,21 +58,17 @@ class Decoder:
         joined = e * w + f * x + g * y + h * z >> 16
         chance = SQUASH[(-2047 if joined < -2047 else 2047 if joined > 2047 else joined) + 2047]
         bit = self.settle(chance, told)
-        target = bit << 16
-        error = (target - chance) * 2
+        target, error = bit << 16, ((bit << 16) - chance) * 2
         trust[0], trust[1] = w + (e * error + 32768 >> 16), x + (f * error + 32768 >> 16)
         trust[2], trust[3] = y + (g * error + 32768 >> 16), z + (h * error + 32768 >> 16)
         for state in (a, b, c, d):
-            count = state[1]
-            state[0] += (target - state[0]) * RATE[count] >> 16
-            if count < SLOWEST:
-                state[1] = count + 1
+            state[0] += (target - state[0]) * RATE[state[1]] >> 16
+            if state[1] < SLOWEST:
+                state[1] += 1
         return bit
 
 
-def symbols(
-    coder: Decoder, count: int, columns: int, step: int, size: int, known: list[int] | None = None
-) -> list[int]:
+def symbols(coder: Decoder, count: int, columns: int, step: int, size: int, known: tuple[int, ...] = ()) -> list[int]:
     """Return the symbols of one tensor, 0 to size - 1, where 0 is the most common; a writer tells them in `known`.
 
     Whether it is 0 is predicted from column, row, neighbours (before, above, `step` before) and how many others were
@@ -98,12 +91,8 @@ def symbols(
                 key, right = node << 3, told - 1 >> level & 1
                 node = node << 1 | bit(level + 1, key | 4, row << 24 | key | 5, over | key | 6, before | key | 7, right)
             last = above[column] = node - (1 << depth)
-            found[at] = last + 1
-            others[column + 1] += 1
-            in_row += 1
-        column += 1
-        if column == columns:
-            row, column, in_row = row + 1, 0, 0
+            found[at], in_row, others[column + 1] = last + 1, in_row + 1, others[column + 1] + 1
+        row, column, in_row = (row, column + 1, in_row) if column + 1 < columns else (row + 1, 0, 0)
     return found[start:]
 
 
@@ -117,9 +106,14 @@ def unpacked(packed: bytes, packing: int) -> io.BytesIO:
     """Return block 1; the properties byte of LZMA is (pb * 5 + lp) * 9 + lc."""
     if packing == DEFLATE:
         return io.BytesIO(zlib.decompress(packed, -15))
-    lc, lp, pb = packing % 9, packing // 9 % 5, packing // 45
-    found = {"id": lzma.FILTER_LZMA1, "lc": lc, "lp": lp, "pb": pb, "dict_size": 1 << 26}
-    return io.BytesIO(lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[found]).decompress(packed))
+    how = {
+        "id": lzma.FILTER_LZMA1,
+        "lc": packing % 9,
+        "lp": packing // 9 % 5,
+        "pb": packing // 45,
+        "dict_size": 1 << 26,
+    }
+    return io.BytesIO(lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[how]).decompress(packed))
 
 
 def tensor(plan: io.BytesIO, low_block: io.BytesIO, coder: Decoder) -> bytes:
@@ -128,12 +122,11 @@ def tensor(plan: io.BytesIO, low_block: io.BytesIO, coder: Decoder) -> bytes:
     listed = [number(plan) for _ in range(size)]  # twice the value of each symbol, and one where low bits belong to it
     values = [listed[0] >> 1, *itertools.accumulate(entry >> 1 for entry in listed[1:])]
     found = symbols(coder, count, columns, step, size)
-    words, at = [values[symbol] << low_bits for symbol in found], 0
+    words, at, mask = [values[symbol] << low_bits for symbol in found], 0, (1 << low_bits) - 1
     owners = [index for index, symbol in enumerate(found) if listed[symbol] & 1]
     low = low_block.read((len(owners) * low_bits + 7) // 8)
     for index in owners:
-        bits = int.from_bytes(low[at >> 3 : (at + low_bits + 7) >> 3], "little") >> (at & 7)
-        words[index] |= bits & (1 << low_bits) - 1
+        words[index] |= int.from_bytes(low[at >> 3 : at + low_bits + 7 >> 3], "little") >> (at & 7) & mask
         at += low_bits
     if width == 4:
         words = [one | other << 4 for one, other in zip(words[::2], words[1::2])]  # noqa: B905
@@ -141,14 +134,14 @@ def tensor(plan: io.BytesIO, low_block: io.BytesIO, coder: Decoder) -> bytes:
 
 
 def read_compact(content: bytes) -> bytes:
-    """Return the .tflite in a compact file; raises ValueError where it is none, or is damaged."""
+    """Return the .tflite in a compact file; raises ValueError where it is none, or the checksum is another."""
     if not content.startswith(MAGIC):
         raise ValueError("This is no compact file of this version: it does not begin with TARC and a 1.")
     stream = io.BytesIO(content[len(MAGIC) :])
     checksum, packing = struct.unpack("<IB", stream.read(5))
-    lengths = number(stream), number(stream)
-    plan = unpacked(stream.read(lengths[0]), packing)
-    low_block, coder = io.BytesIO(stream.read(lengths[1])), Decoder(stream.read())
+    plan_bytes, low_bytes = number(stream), number(stream)
+    plan, low_block = unpacked(stream.read(plan_bytes), packing), io.BytesIO(stream.read(low_bytes))
+    coder = Decoder(stream.read())
     cuts = [(number(plan), tensor(plan, low_block, coder)) for _ in range(number(plan))]
     tflite = b"".join(plan.read(gap) + cut for gap, cut in cuts) + plan.read()
     if zlib.crc32(tflite) != checksum:

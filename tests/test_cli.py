@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from measure.packed_files import PACKINGS
 from optimizers import TECHNIQUES
 from optimizers.declaration import Params, specs
 from optimizers.fine_tuning import FineTuning
@@ -61,6 +62,8 @@ def test_run_prints_one_object_and_copies_the_files(
     tflite = Path(outcome["artifacts"]["model.tflite"])
     assert tflite.parent == tmp_path / "out"
     assert tflite.stat().st_size == outcome["result"]["tflite_bytes"]
+    for entry in PACKINGS:
+        assert (tmp_path / "out" / entry.file_name).stat().st_size == outcome["result"][entry.field]
     again = cli(
         cli_home,
         "run",

@@ -18,6 +18,7 @@ from intake.fit import Fit
 from intake.model_info import ModelInfo
 from intake.models import load_prepared
 from intake.tasks import impossible_losses
+from measure.packed_files import PACKINGS
 from optimizers import TECHNIQUES
 from optimizers.declaration import ParameterSpec, specs
 from optimizers.estimate import EstimatedSizes
@@ -539,6 +540,33 @@ def test_artefacts_can_be_downloaded(service: Service, project: Project, tmp_pat
     Store(service.settings).log_artifacts(run.run_id, tmp_path / "files")
     app = open_page("pages/run.py", run=run.run_id)
     assert {button.key for button in app.get("download_button")} == {"download:model.tflite", "download:recipe.yaml"}
+
+
+def test_every_packed_file_is_offered_with_its_use_and_the_smallest_is_named(
+    service: Service, project: Project, tmp_path: Path
+) -> None:
+    _, run = measured(service, project)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "model.tflite").write_bytes(b"x" * 900)
+    for size_bytes, entry in zip((500, 400, 300, 200), PACKINGS, strict=True):
+        (tmp_path / "files" / entry.file_name).write_bytes(b"x" * size_bytes)
+    Store(service.settings).log_artifacts(run.run_id, tmp_path / "files")
+    app = open_page("pages/run.py", run=run.run_id)
+    names = ["model.tflite", *(entry.file_name for entry in PACKINGS), "compact_reader.py"]
+    assert {button.key for button in app.get("download_button")} == {f"download:{name}" for name in names}
+    assert any("smallest: Compact file, 0.2 kB" in expander.label for expander in app.expander)
+    assert [entry.use for entry in PACKINGS if entry.use not in texts(app)] == []
+
+
+def test_a_run_from_before_a_size_was_measured_still_opens(service: Service, project: Project) -> None:
+    _, run = measured(service, project)
+    stored = service.run(run.run_id).result
+    assert stored is not None
+    assert (stored.zstd_bytes, stored.xz_bytes, stored.compact_bytes) == (None, None, None)
+    app = open_page("pages/run.py", run=run.run_id)
+    sizes = next(frame.value for frame in app.dataframe if "What it is" in frame.value)
+    assert dict(zip(sizes["Size"], sizes["This run"], strict=True))["Compact file"] == "–"
+    assert not open_page("pages/project.py", project=project.project_id, size="Compact file").exception
 
 
 def test_failed_run_shows_the_sentence_and_can_be_repeated(service: Service, project: Project) -> None:
