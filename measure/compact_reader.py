@@ -2,9 +2,8 @@
 
     python compact_reader.py model.tarec model.tflite
 
-Complete in itself: copy it beside your models; it needs only Python 3.9 or newer. The parts of a compact file stand in
-docs/loading.md. The tensors are in one adaptive binary arithmetic code, as in CABAC and, for networks, DeepCABAC
-(arXiv:1905.08318): four contexts predict each bit, and a small mixer learns which of them to trust.
+Complete in itself: it needs only Python 3.9 or newer. docs/loading.md describes the format. The tensors are in one
+adaptive binary arithmetic code, as in DeepCABAC (arXiv:1905.08318), its contexts joined by a small learning mixer.
 """
 
 from __future__ import annotations
@@ -55,8 +54,8 @@ class Decoder:
         e, f, g, h = STRETCH[a[0] >> 4], STRETCH[b[0] >> 4], STRETCH[c[0] >> 4], STRETCH[d[0] >> 4]
         trust = self.mixers.get(mixer) or self.mixers.setdefault(mixer, [20000, 20000, 20000, 20000])
         w, x, y, z = trust
-        joined = e * w + f * x + g * y + h * z >> 16
-        chance = SQUASH[(-2047 if joined < -2047 else 2047 if joined > 2047 else joined) + 2047]
+        joined = (e * w + f * x + g * y + h * z >> 16) + 2047
+        chance = SQUASH[0 if joined < 0 else 4094 if joined > 4094 else joined]
         bit = self.settle(chance, told)
         target, error = bit << 16, ((bit << 16) - chance) * 2
         trust[0], trust[1] = w + (e * error + 32768 >> 16), x + (f * error + 32768 >> 16)
@@ -106,13 +105,8 @@ def unpacked(packed: bytes, packing: int) -> io.BytesIO:
     """Return block 1; the properties byte of LZMA is (pb * 5 + lp) * 9 + lc."""
     if packing == DEFLATE:
         return io.BytesIO(zlib.decompress(packed, -15))
-    how = {
-        "id": lzma.FILTER_LZMA1,
-        "lc": packing % 9,
-        "lp": packing // 9 % 5,
-        "pb": packing // 45,
-        "dict_size": 1 << 26,
-    }
+    lc, lp, pb = packing % 9, packing // 9 % 5, packing // 45
+    how = {"id": lzma.FILTER_LZMA1, "lc": lc, "lp": lp, "pb": pb, "dict_size": 1 << 26}
     return io.BytesIO(lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[how]).decompress(packed))
 
 
@@ -128,8 +122,7 @@ def tensor(plan: io.BytesIO, low_block: io.BytesIO, coder: Decoder) -> bytes:
     for index in owners:
         words[index] |= int.from_bytes(low[at >> 3 : at + low_bits + 7 >> 3], "little") >> (at & 7) & mask
         at += low_bits
-    if width == 4:
-        words = [one | other << 4 for one, other in zip(words[::2], words[1::2])]  # noqa: B905
+    words = [one | other << 4 for one, other in zip(words[::2], words[1::2])] if width == 4 else words  # noqa: B905
     return struct.pack(f"<{len(words)}{'BBHI'[max(width, 8).bit_length() - 3]}", *words)
 
 
@@ -141,8 +134,8 @@ def read_compact(content: bytes) -> bytes:
     checksum, packing = struct.unpack("<IB", stream.read(5))
     plan_bytes, low_bytes = number(stream), number(stream)
     plan, low_block = unpacked(stream.read(plan_bytes), packing), io.BytesIO(stream.read(low_bytes))
-    coder = Decoder(stream.read())
-    cuts = [(number(plan), tensor(plan, low_block, coder)) for _ in range(number(plan))]
+    coder, count = Decoder(stream.read()), number(plan)
+    cuts = [(number(plan), tensor(plan, low_block, coder)) for _ in range(count)]
     tflite = b"".join(plan.read(gap) + cut for gap, cut in cuts) + plan.read()
     if zlib.crc32(tflite) != checksum:
         raise ValueError("The compact file is damaged: what it gives back has another checksum. Fetch it again.")
