@@ -16,6 +16,7 @@ from optimizers import TECHNIQUES, facts_of
 from optimizers.apply import apply_recipe
 from optimizers.estimate import EstimatedSizes, SizeEstimator
 from optimizers.kernel_samples import from_bytes, sample_kernels, to_bytes
+from optimizers.layer_facts import KernelFacts, LayerFacts
 from optimizers.recipe import Recipe
 from optimizers.technique import Technique, clone_with_weights
 from runs.paths import prepared_folder
@@ -119,10 +120,12 @@ def test_leaving_a_layer_as_it_is_gives_back_what_it_weighed(planned: tuple[Any,
 @every_technique
 def test_a_simulation_keeps_the_shape_and_never_widens(entry: Technique) -> None:
     values = np.random.default_rng(0).normal(0, 1, (6, 50)).astype(np.float32)
-    found = entry.simulate(values.copy(), entry.Params())
+    kernel = KernelFacts(name="kernel", size=300, shape=(50, 6), input_axis=0)
+    layer = LayerFacts(name="hidden", class_name="Dense", parameters=300, kernels=(kernel,))
+    found = entry.simulate(values.copy(), entry.Params(), layer, kernel)
     assert found.shape == values.shape
     assert found.dtype.itemsize <= values.dtype.itemsize
-    assert (entry.simulate(np.zeros((3, 4), np.float32), entry.Params()) == 0).all()
+    assert (entry.simulate(np.zeros((3, 4), np.float32), entry.Params(), layer, kernel) == 0).all()
 
 
 def test_samples_say_how_the_converter_turned_and_scaled_a_kernel(planned: tuple[Any, bytes, SizeEstimator]) -> None:

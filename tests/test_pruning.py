@@ -14,8 +14,10 @@ from measure.export import convert
 from measure.weights import of_layer, read_weights
 from optimizers.apply import apply_recipe
 from optimizers.fine_tuning import TrainingPlan
-from optimizers.pruning import PruningParams, largest_kept, schedule_steps
+from optimizers.pruning_params import PruningParams
+from optimizers.pruning_schedule import schedule_steps
 from optimizers.recipe import Recipe
+from optimizers.sparse_patterns import largest_kept
 from tests.conftest import EasyData
 
 plans = st.builds(TrainingPlan, epochs=st.integers(1, 20), steps_per_epoch=st.integers(1, 500))
