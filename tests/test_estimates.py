@@ -100,6 +100,44 @@ def test_more_zeros_and_fewer_values_never_weigh_more(planned: tuple[Any, bytes,
     assert clustered == sorted(clustered, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("technique", "params", "is_smaller_than"),
+    [
+        ("pruning", {"structure": "blocks"}, {}),
+        ("pruning", {"layer_sparsity": {"hidden": 0.95}}, {}),
+        ("pruning", {"structure": "m_by_n", "sparsity_m": 3}, {"structure": "m_by_n"}),
+        ("pruning", {}, {"structure": "m_by_n"}),
+        ("clustering", {"layer_number_of_clusters": {"hidden": 4}}, {}),
+        ("clustering", {"number_of_clusters": 4}, {"number_of_clusters": 4, "cluster_per_channel": True}),
+    ],
+)
+def test_an_estimate_follows_the_parameters(
+    technique: str, params: Any, is_smaller_than: Any, planned: tuple[Any, bytes, SizeEstimator]
+) -> None:
+    smaller, larger = (
+        planned[2].estimate(Recipe.single(technique, one)).gzip_bytes for one in (params, is_smaller_than)
+    )
+    assert smaller < larger
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("technique", "params"),
+    [
+        ("pruning", {"structure": "blocks", "block_height": 8}),
+        ("pruning", {"structure": "m_by_n"}),
+        ("clustering", {"layer_number_of_clusters": {"hidden": 4}}),
+    ],
+)
+def test_an_estimate_is_close_with_other_parameters_too(
+    technique: str, params: Any, planned: tuple[Any, bytes, SizeEstimator], easy_data: EasyData
+) -> None:
+    recipe = Recipe.single(technique, params, {"epochs": 1})
+    outcome = apply_recipe(planned[0], recipe, easy_data, lambda *_: None, lambda *_: None)
+    measured = convert(outcome.to_convert, outcome.conversion)
+    assert planned[2].estimate(recipe).gzip_bytes == pytest.approx(gzip_bytes(measured), rel=0.10)
+
+
 def test_a_second_technique_makes_the_first_one_smaller(planned: tuple[Any, bytes, SizeEstimator]) -> None:
     estimator = planned[2]
     first, second = Recipe.single("pruning"), Recipe.single("post_training_quantization")
