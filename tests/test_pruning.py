@@ -160,11 +160,11 @@ def test_blocks_are_zero_as_a_whole_in_the_file(
         assert zeros_of(tensors, model, "conv").mean() == pytest.approx(0.5, abs=0.01)  # weight by weight
         assert verdicts(half, weights, one_by_one[1])["hidden"] is False
         found.append(hidden)
-    assert not np.array_equal(*found)
+    assert not np.array_equal(found[0], found[1])
 
 
 def test_the_pooling_decides_which_block_goes() -> None:
-    weights = np.float32([[3, 3, 5, 0], [3, 3, 0, 0]])
+    weights = np.array([[3, 3, 5, 0], [3, 3, 0, 0]], np.float32)
     assert largest_blocks_kept(weights, 0.5, (2, 2), "AVG").tolist() == [[1, 1, 0, 0]] * 2
     assert largest_blocks_kept(weights, 0.5, (2, 2), "MAX").tolist() == [[0, 0, 1, 1]] * 2
 
