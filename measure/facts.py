@@ -35,6 +35,10 @@ class WeightOf(BaseModel):
     weight: str
     """ "kernel", "recurrent_kernel", ..."""
     size: int
+    shape: tuple[int, ...] = ()
+    """In the Keras model; empty where it does not matter."""
+    is_per_channel: bool = False
+    """True where each output channel was treated by itself."""
     is_rescaled: bool = False
     """True where the converter multiplies each output channel by a factor of its own: it folds the
     BatchNormalization that follows into the kernel."""

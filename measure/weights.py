@@ -43,7 +43,12 @@ class WeightTensor:
     @property
     def nonzero(self) -> int:
         """Weights that stand for a value other than 0."""
-        return int(np.count_nonzero(self.values != self._zero()))
+        return self.size - int(np.count_nonzero(self.zeros))
+
+    @property
+    def zeros(self) -> np.ndarray:
+        """bool, the shape of `values`: True where a weight stands for 0."""
+        return np.asarray(self.values == self._zero())
 
     @property
     def zero_share(self) -> float:

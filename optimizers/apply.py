@@ -92,7 +92,7 @@ def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep
         claims.append(Claim(step, weights))
         if step.settings is not None:
             if not entry.converts:  # writing the file in another format is worth it whatever the kernels
-                require_weights(entry.title, weights)
+                require_weights(entry.title, entry.treatments(facts, params))
             current = _fine_tuned(current, step, step.settings, weights, kept, data, progress)
             if entry.wins is not None:
                 kept = won_by(entry.wins, entry.kernel_variables(current), weights, kept)

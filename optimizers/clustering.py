@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
+from intake.errors import InvalidParams
 from intake.keras_env import tfmot
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KeptKernel, Won
-from optimizers.kernels import Kernel, is_depthwise, kernels_of
-from optimizers.layer_facts import LayerFacts
-from optimizers.shared_weights import SharedWeights
+from optimizers.kernels import Kernel, kernels_of
+from optimizers.layer_facts import KernelFacts, LayerFacts, kernel_facts
+from optimizers.shared_weights import SharedKernel, SharedWeights
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
 from optimizers.wrapping import fits_a_wrapper, passing_masks
@@ -27,11 +29,31 @@ class ClusteringParams(TechniqueParams):
     number_of_clusters: int = parameter(
         16, "Number of clusters", "Different values each kernel keeps; fewer is smaller.", unit="values", ge=2, le=256
     )
+    layer_number_of_clusters: dict[str, Annotated[int, Field(ge=2, le=256)]] = parameter(
+        {}, "Clusters by layer", "Different values of single layers, in place of the common number.", step=1
+    )
+    cluster_per_channel: bool = parameter(
+        False, "Cluster per channel", "Each output channel of a two-dimensional convolution keeps values of its own; "
+        "larger, but more accurate.",
+    )  # fmt: skip
     cluster_centroids_init: Literal["LINEAR", "RANDOM", "DENSITY_BASED", "KMEANS_PLUS_PLUS"] = parameter(
         "LINEAR",
         "Centroid initialization",
         "Where the values start; LINEAR spaces them evenly and keeps large weights.",
     )
+
+    def clusters_of(self, layer: str) -> int:
+        """Different values of each kernel of a layer, or of each output channel."""
+        return self.layer_number_of_clusters.get(layer, self.number_of_clusters)
+
+    def shares_per_channel(self, kernel: KernelFacts) -> bool:
+        """True where each output channel of a kernel has values of its own."""
+        return self.cluster_per_channel and kernel.channel_axis is not None
+
+    def is_large_enough(self, layer: str, kernel: KernelFacts) -> bool:
+        """True where a kernel (or each output channel of it) has more weights than values."""
+        channels = kernel.shape[kernel.channel_axis or 0] if self.shares_per_channel(kernel) else 1
+        return kernel.size // channels > self.clusters_of(layer)
 
 
 class Clustering(Technique):
@@ -51,6 +73,15 @@ class Clustering(Technique):
     wins: ClassVar[Won | None] = "values"
     keeps: ClassVar[frozenset[Won]] = frozenset({"zeros"})
 
+    def check(self, params: ClusteringParams) -> None:
+        """Refuse a number of clusters for a layer that is left as it is."""
+        both = sorted(set(params.layer_number_of_clusters) & set(params.leave_as_is))
+        if both:
+            raise InvalidParams(
+                "`layer_number_of_clusters` is for layers that are clustered, but `leave_as_is` leaves as they are: "
+                f"{', '.join(both)}. Take them out of one of the two."
+            )
+
     def wrap(
         self,
         model: Any,
@@ -61,35 +92,30 @@ class Clustering(Technique):
         kept: Kept,
     ) -> Wrapped:
         """Wrap the layers that TFMOT can wrap, and share the weights of the others between the steps."""
-        names = {weight.layer for weight in weights}
+        chosen = {(weight.layer, weight.weight) for weight in weights}
         sparse = {layer for (layer, _), rule in kept.items() if rule.zeros is not None}
-        wrapped_names = {
+        names = {
             layer.name
             for layer in model.layers
-            if layer.name in names - sparse and _can_wrap(layer, params)  # TFMOT's wrapper lets zeros drift (PR #720)
-        }
+            if layer.name not in sparse and _can_wrap(layer, _chosen_of(layer, chosen), params)
+        }  # TFMOT's wrapper lets zeros drift (PR #720)
         clustering = tfmot().clustering.keras
         init = clustering.CentroidInitialization[params.cluster_centroids_init]
 
         def wrap_layer(layer: Any) -> Any:
-            if layer.name not in wrapped_names:
+            if layer.name not in names:
                 return layer
-            wrapper = clustering.cluster_weights(
-                layer, number_of_clusters=params.number_of_clusters, cluster_centroids_init=init
-            )
+            clusters = params.clusters_of(layer.name)
+            wrapper = clustering.cluster_weights(layer, number_of_clusters=clusters, cluster_centroids_init=init)
             return passing_masks(wrapper)
 
         wrapped = clone_with_weights(model, wrap_layer)
         others = [
-            (kernel.variable, kept.get((layer.name, kernel.name), KeptKernel()).zeros)
+            _shared(layer, kernel, params, kept)
             for layer in wrapped.layers
-            if layer.name in names - wrapped_names
-            for kernel in _clustered(layer, params)
+            for kernel in _chosen_of(layer, chosen)  # none in TFMOT's wrappers, which have names of their own
         ]
-        if not others:
-            return Wrapped(wrapped)
-        shared = SharedWeights(others, params.number_of_clusters, init)
-        return Wrapped(wrapped, [shared.callback()])
+        return Wrapped(wrapped, [SharedWeights(others, init).callback()] if others else [])
 
     def strip(self, model: Any) -> Any:
         """Replace each kernel by its centroids and take the wrappers off."""
@@ -102,35 +128,37 @@ class Clustering(Technique):
         kernels = [kernel for kernel in layer.kernels if not kernel.is_depthwise]
         if not kernels:
             return left(layer, "Depthwise kernels lose too much accuracy when clustered (as TFMOT's rules say).")
-        large = [kernel for kernel in kernels if kernel.size > params.number_of_clusters]
+        large = [kernel for kernel in kernels if params.is_large_enough(layer.name, kernel)]
         if not large:
-            size = max(kernel.size for kernel in kernels)
-            fix = f"Lower `number_of_clusters` below {size}." if size > 2 else ""
-            return left(layer, f"Its kernel has {size} weights, not more than there are clusters.", fix)
+            return _too_small(layer, max(kernels, key=lambda kernel: kernel.size), params)
         weights = tuple(
             WeightOf(
                 layer=layer.name,
                 weight=kernel.name,
                 size=kernel.size,
+                is_per_channel=params.shares_per_channel(kernel),
                 is_rescaled=layer.is_rescaled,
                 has_rescaled_inputs=layer.has_rescaled_inputs,
             )
             for kernel in large
         )
-        return acts(layer, f"Its kernel keeps {params.number_of_clusters} different values.", weights)
+        whose = "Each output channel of its kernel" if weights[0].is_per_channel else "Its kernel"
+        return acts(layer, f"{whose} keeps {params.clusters_of(layer.name)} different values.", weights)
 
-    def simulate(self, values: np.ndarray, params: ClusteringParams) -> np.ndarray:
+    def simulate(
+        self, values: np.ndarray, params: ClusteringParams, layer: LayerFacts, kernel: KernelFacts
+    ) -> np.ndarray:
         """Each weight takes the nearest of the values, where they are spread as at the start."""
-        centroids = _spread(values, params)
-        nearest = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values.reshape(-1))
-        return centroids[nearest].reshape(values.shape)
+        rows = values if params.shares_per_channel(kernel) else values.reshape(1, -1)
+        count, init = params.clusters_of(layer.name), params.cluster_centroids_init
+        return np.concatenate([_nearest(row, count, init) for row in rows]).reshape(values.shape)
 
     def verify(self, params: ClusteringParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
-        """Distinct values of each kernel; per output channel where each has a scale of its own."""
-        limit = params.number_of_clusters
+        """Distinct values of each kernel; per output channel where each has values or a scale of its own."""
         facts = []
         for weight, tensor in located(tensors, weights):
-            asked = f"at most {limit} values"
+            limit = params.clusters_of(weight.layer)
+            asked = f"at most {limit} values{' in each channel' if weight.is_per_channel else ''}"
             if tensor is None:
                 facts.append(not_located("distinct weights", weight, asked))
             else:
@@ -141,17 +169,27 @@ class Clustering(Technique):
         return facts
 
 
-def _spread(values: np.ndarray, params: ClusteringParams) -> np.ndarray:
-    """Return the values to start from, sorted, about as TFMOT's initializations place them."""
-    flat, count = values.reshape(-1), params.number_of_clusters
-    if params.cluster_centroids_init in ("LINEAR", "RANDOM"):
-        return np.linspace(flat.min(), flat.max(), count, dtype=np.float32)
-    return np.quantile(flat, np.linspace(0, 1, count)).astype(np.float32)  # close where the weights are
+def _too_small(layer: LayerFacts, kernel: KernelFacts, params: ClusteringParams) -> Treatment:
+    per_channel = params.shares_per_channel(kernel)
+    size = kernel.size // kernel.shape[kernel.channel_axis or 0] if per_channel else kernel.size
+    which = "layer_number_of_clusters" if layer.name in params.layer_number_of_clusters else "number_of_clusters"
+    fix = f"Lower `{which}` below {size}." if size > 2 else ""
+    whose = "Each output channel of its kernel" if per_channel else "Its kernel"
+    return left(layer, f"{whose} has {size} weights, not more than there are clusters.", fix)
+
+
+def _nearest(values: np.ndarray, count: int, init: str) -> np.ndarray:
+    """Return the values (n,) with each replaced by the nearest of those that a training starts from."""
+    if init in ("LINEAR", "RANDOM"):
+        centroids = np.linspace(values.min(), values.max(), count, dtype=np.float32)
+    else:
+        centroids = np.quantile(values, np.linspace(0, 1, count)).astype(np.float32)  # close where the weights are
+    return centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values)]
 
 
 def _distinct_values(weight: WeightOf, tensor: WeightTensor, limit: int) -> tuple[str, bool | None]:
     """Return what the file shows, and whether that is what was asked (None where it cannot tell)."""
-    by_output = weight.is_rescaled or len(tensor.zero_points) > 1
+    by_output = weight.is_per_channel or weight.is_rescaled or len(tensor.zero_points) > 1
     if tensor.distinct <= limit or not (by_output or weight.has_rescaled_inputs):
         return f"{tensor.distinct} values", tensor.distinct <= limit
     if by_output and weight.has_rescaled_inputs:
@@ -160,28 +198,42 @@ def _distinct_values(weight: WeightOf, tensor: WeightTensor, limit: int) -> tupl
     if tensor.size // tensor.values.shape[axis] <= limit:
         return f"{tensor.distinct} values; each {which} has a scale of its own and too few weights to tell", None
     count = tensor.distinct_per_channel if by_output else tensor.distinct_per_input
-    return f"{count} values in each {which}, which has a scale of its own", count <= limit
+    why = "" if weight.is_per_channel else ", which has a scale of its own"
+    return f"{count} values in each {which}{why}", count <= limit
 
 
-def _clustered(layer: Any, params: ClusteringParams) -> list[Kernel]:
-    """The kernels of a layer to cluster: all of them or, where one is too small, none."""
-    chosen = [kernel for kernel in kernels_of(layer) if not is_depthwise(kernel)]
-    return [kernel for kernel in chosen if kernel.size > params.number_of_clusters]
+def _chosen_of(layer: Any, chosen: set[tuple[str, str]]) -> list[Kernel]:
+    return [kernel for kernel in kernels_of(layer) if (layer.name, kernel.name) in chosen]
+
+
+def _shared(layer: Any, kernel: Kernel, params: ClusteringParams, kept: Kept) -> SharedKernel:
+    facts = kernel_facts(layer, kernel)
+    return SharedKernel(
+        kernel.variable,
+        params.clusters_of(layer.name),
+        kept.get((layer.name, kernel.name), KeptKernel()).zeros,
+        facts.channel_axis if params.shares_per_channel(facts) else None,
+    )
 
 
 LARGEST_LOOKUP = 2**28
 """TFMOT compares each weight with each centroid at once: weights times clusters, in elements of 4 bytes."""
 
 
-def _can_wrap(layer: Any, params: ClusteringParams) -> bool:
-    """True where TFMOT has a rule for the layer, for exactly the kernels to cluster, and its wrapper fits."""
+def _can_wrap(layer: Any, kernels: Sequence[Kernel], params: ClusteringParams) -> bool:
+    """True where TFMOT has a rule for the layer, for exactly the kernels to cluster, and its wrapper fits.
+
+    Not where each channel has values of its own: the wrapper passes convolutions without bias by, and loops over the
+    channels in Python.
+    """
     from tensorflow_model_optimization.python.core.clustering.keras import clustering_registry
 
     registry = clustering_registry.ClusteringRegistry
-    if not layer.trainable or not registry.supports(layer) or not fits_a_wrapper(layer):
+    if not kernels or not layer.trainable or not registry.supports(layer) or not fits_a_wrapper(layer):
         return False
-    kernels = _clustered(layer, params)
-    if max(kernel.size for kernel in kernels) * params.number_of_clusters > LARGEST_LOOKUP:
+    if any(params.shares_per_channel(kernel_facts(layer, kernel)) for kernel in kernels):
+        return False
+    if max(kernel.size for kernel in kernels) * params.clusters_of(layer.name) > LARGEST_LOOKUP:
         return False
     registry.make_clusterable(layer)
     try:

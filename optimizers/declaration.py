@@ -29,10 +29,12 @@ class Condition:
     values: tuple[Any, ...]
     reason: str
     """Shown where the field is disabled: "only with the PolynomialDecay schedule"."""
+    and_if: Condition | None = None
+    """Another condition that must hold as well."""
 
     def holds(self, values: dict[str, Any]) -> bool:
-        """True where the other parameter has one of the values."""
-        return values.get(self.parameter) in self.values
+        """True where the other parameter has one of the values, and what must hold as well holds."""
+        return values.get(self.parameter) in self.values and (self.and_if is None or self.and_if.holds(values))
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def parameter(
     """
     extra: dict[str, Any] = {"unit": unit, "step": step, "advanced": advanced}
     if only_if is not None:
-        extra["only_if"] = {**asdict(only_if), "values": list(only_if.values)}
+        extra["only_if"] = asdict(only_if)
     return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -193,7 +195,6 @@ def _spec(name: str, field: Any) -> ParameterSpec:
             if (value := getattr(rule, key, None)) is not None:
                 bounds[low_high] = value
                 bounds[f"{low_high}_open"] = is_open
-    condition = extra.get("only_if")
     return ParameterSpec(
         name=name,
         kind=kind,
@@ -203,11 +204,17 @@ def _spec(name: str, field: Any) -> ParameterSpec:
         step=extra.get("step"),
         unit=extra.get("unit", ""),
         choices=choices,
-        only_if=Condition(condition["parameter"], tuple(condition["values"]), condition["reason"])
-        if condition
-        else None,
+        only_if=_condition(extra.get("only_if")),
         advanced=extra.get("advanced", False),
         **bounds,
+    )
+
+
+def _condition(declared: dict[str, Any] | None) -> Condition | None:
+    if declared is None:
+        return None
+    return Condition(
+        declared["parameter"], tuple(declared["values"]), declared["reason"], _condition(declared["and_if"])
     )
 
 

@@ -45,6 +45,7 @@ class SizeEstimator:
     ) -> None:
         self._layers, self._float_sizes = layers, float_sizes
         self._samples = {(sample.layer, sample.name): sample for sample in samples}
+        self._by_name = {layer.name: layer for layer in layers}
         self._changes: dict[tuple[str, str, str], tuple[float, float]] = {}
         self._unchanged: dict[tuple[str, str], int] = {}
 
@@ -69,7 +70,8 @@ class SizeEstimator:
         if len(self._changes) > 20_000:
             self._changes.clear()
         if key not in self._changes:
-            self._changes[key] = _change(self._samples[kernel], steps, self._compressed_as_it_is(kernel))
+            layer = self._by_name[kernel[0]]
+            self._changes[key] = _change(self._samples[kernel], layer, steps, self._compressed_as_it_is(kernel))
         return self._changes[key]
 
     def _compressed_as_it_is(self, kernel: tuple[str, str]) -> int:
@@ -85,14 +87,17 @@ def _what_counts(step: RecipeStep) -> str:
     return f"{step.technique}{params.model_dump_json()}"
 
 
-def _change(sample: KernelSample, steps: list[RecipeStep], compressed_before: int) -> tuple[float, float]:
+def _change(
+    sample: KernelSample, layer: LayerFacts, steps: list[RecipeStep], compressed_before: int
+) -> tuple[float, float]:
+    kernel = layer.kernel(sample.name)
     values: np.ndarray = sample.values
     folded = False
     added = 0
     for step in steps:
         if step.entry.converts and not folded:
             values, folded = values * sample.factor, True
-        values = step.entry.simulate(values, step.checked_params)
+        values = step.entry.simulate(values, step.checked_params, layer, kernel)
         added += step.entry.added_bytes(sample.channels, step.checked_params)
     if not folded:
         values = values * sample.factor

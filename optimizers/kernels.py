@@ -51,3 +51,23 @@ def _after_layer(variable_name: str, layer_name: str) -> str:
 def is_depthwise(kernel: Kernel) -> bool:
     """True for the kernel that looks at each channel by itself, also inside a separable convolution."""
     return kernel.name.split("/")[-1].startswith("depthwise_kernel")
+
+
+def input_axis(layer: Any, kernel: Kernel) -> int | None:
+    """Return the axis of a kernel along which the channels lie that come in; None where no axis is only that.
+
+    None for tables (Embedding), attention, locally connected and convolutional recurrent layers.
+    """
+    layers = keras2().layers
+    while isinstance(layer, layers.Wrapper):
+        layer = layer.layer
+    rank = int(kernel.variable.shape.rank)
+    if isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose | layers.Conv3DTranspose):
+        return rank - 1
+    convolutions = (
+        layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.SeparableConv1D, layers.SeparableConv2D,
+    )  # fmt: skip
+    if isinstance(layer, convolutions):
+        return rank - 2
+    plain = isinstance(layer, layers.Dense | layers.LSTM | layers.GRU | layers.SimpleRNN)
+    return 0 if plain and rank == 2 else None

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from intake.keras_env import keras2
 from measure.loops import becomes_a_loop
-from optimizers.kernels import is_depthwise, kernels_of
+from optimizers.kernels import Kernel, input_axis, is_depthwise, kernels_of
+from optimizers.sparse_inference import obstacles_to_sparse_inference
 
 
 class KernelFacts(BaseModel):
@@ -20,6 +21,22 @@ class KernelFacts(BaseModel):
     size: int
     """Number of weights."""
     is_depthwise: bool = False
+    shape: tuple[int, ...] = ()
+    """As in the Keras model."""
+    input_axis: int | None = None
+    """Axis of the channels that come in; None where no axis is only that (tables, attention)."""
+
+    @property
+    def inputs(self) -> int:
+        """Channels that come in; 0 where no axis is only that."""
+        return 0 if self.input_axis is None else self.shape[self.input_axis]
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the channels that go out, of a convolution's kernel of four axes; None for other kernels."""
+        if len(self.shape) != 4 or self.input_axis is None:
+            return None
+        return 2 if self.input_axis == 3 else 3
 
 
 class LayerFacts(BaseModel):
@@ -40,6 +57,12 @@ class LayerFacts(BaseModel):
     """True for a recurrent layer that LiteRT runs step by step."""
     obstacles: dict[str, str] = {}
     """Name of a technique -> why it cannot act on this layer in its usual way, in a sentence."""
+    sparse_inference_obstacle: str = ""
+    """Why the model does not qualify for XNNPACK's sparse inference, where it fails at this layer; in a sentence."""
+
+    def kernel(self, name: str) -> KernelFacts:
+        """Return the kernel of that name."""
+        return next(kernel for kernel in self.kernels if kernel.name == name)
 
 
 def layer_facts(model: Any, obstacle_of: Any) -> tuple[LayerFacts, ...]:
@@ -50,22 +73,36 @@ def layer_facts(model: Any, obstacle_of: Any) -> tuple[LayerFacts, ...]:
         obstacle_of: layer -> {name of a technique: sentence}, for those that meet an obstacle.
     """
     inputs = keras2().layers.InputLayer
-    return tuple(_facts(layer, obstacle_of(layer)) for layer in model.layers if not isinstance(layer, inputs))
+    dense = obstacles_to_sparse_inference(model)
+    return tuple(
+        _facts(layer, obstacle_of(layer), dense.get(layer.name, ""))
+        for layer in model.layers
+        if not isinstance(layer, inputs)
+    )
 
 
-def _facts(layer: Any, obstacles: dict[str, str]) -> LayerFacts:
+def _facts(layer: Any, obstacles: dict[str, str], sparse_inference_obstacle: str) -> LayerFacts:
     return LayerFacts(
         name=layer.name,
         class_name=type(layer).__name__,
         parameters=sum(int(weight.shape.num_elements()) for weight in layer.weights),
-        kernels=tuple(
-            KernelFacts(name=kernel.name, size=kernel.size, is_depthwise=is_depthwise(kernel))
-            for kernel in kernels_of(layer)
-        ),
+        kernels=tuple(kernel_facts(layer, kernel) for kernel in kernels_of(layer)),
         is_rescaled=_is_followed_by_batch_normalization(layer),
         has_rescaled_inputs=_comes_after_batch_normalization(layer),
         becomes_a_loop=becomes_a_loop(layer),
         obstacles=obstacles,
+        sparse_inference_obstacle=sparse_inference_obstacle,
+    )
+
+
+def kernel_facts(layer: Any, kernel: Kernel) -> KernelFacts:
+    """Return the facts of one kernel of a built tf_keras layer."""
+    return KernelFacts(
+        name=kernel.name,
+        size=kernel.size,
+        is_depthwise=is_depthwise(kernel),
+        shape=tuple(kernel.variable.shape.as_list()),
+        input_axis=input_axis(layer, kernel),
     )
 
 

@@ -13,7 +13,7 @@ from measure.export import Conversion
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.declaration import Condition, parameter
-from optimizers.layer_facts import LayerFacts
+from optimizers.layer_facts import KernelFacts, LayerFacts
 from optimizers.technique import Technique, TechniqueParams
 from optimizers.treatment import Treatment, acts, left
 
@@ -101,7 +101,9 @@ class PostTrainingQuantization(Technique):
             for layer, treatment in zip(layers, found, strict=True)
         )
 
-    def simulate(self, values: np.ndarray, params: PostTrainingParams) -> np.ndarray:
+    def simulate(
+        self, values: np.ndarray, params: PostTrainingParams, layer: LayerFacts, kernel: KernelFacts
+    ) -> np.ndarray:
         """Rounded to the stored type."""
         return values.astype(np.float16) if params.mode == "float16" else in_eight_bits(values)
 

@@ -17,7 +17,7 @@ from optimizers.activation_ranges import set_activation_ranges
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KernelKey
-from optimizers.layer_facts import LayerFacts
+from optimizers.layer_facts import KernelFacts, LayerFacts
 from optimizers.post_training_quantization import (
     in_a_loop,
     in_eight_bits,
@@ -126,7 +126,9 @@ class QuantizationAwareTraining(Technique):
             for layer, treatment in zip(layers, found, strict=True)
         )
 
-    def simulate(self, values: np.ndarray, params: QuantizationAwareParams) -> np.ndarray:
+    def simulate(
+        self, values: np.ndarray, params: QuantizationAwareParams, layer: LayerFacts, kernel: KernelFacts
+    ) -> np.ndarray:
         """Rounded to int8."""
         return in_eight_bits(values.reshape(1, -1)).reshape(values.shape)
 

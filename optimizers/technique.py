@@ -17,7 +17,7 @@ from optimizers.declaration import OF_LAYERS, Params, parameter, specs
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KernelKey, Won
 from optimizers.kernels import kernels_of
-from optimizers.layer_facts import LayerFacts
+from optimizers.layer_facts import KernelFacts, LayerFacts
 from optimizers.treatment import Treatment, left
 
 
@@ -159,13 +159,16 @@ class Technique:
             for layer in layers
         )
 
-    def simulate(self, values: np.ndarray, params: Any) -> np.ndarray:
+    def simulate(self, values: np.ndarray, params: Any, layer: LayerFacts, kernel: KernelFacts) -> np.ndarray:
         """Return what the technique makes of a kernel, without training: the same shape, in the dtype that is stored.
 
         Sizes are estimated with it before a run. Needs no TensorFlow.
 
         Args:
             values: float32 (output channels, values of each), some of the kernel's values.
+            params: the technique's own.
+            layer: that the kernel is of.
+            kernel: the whole one.
         """
         return values
 
@@ -205,10 +208,19 @@ def _without_activity_regularizer(layer: Any) -> Any:
     return type(layer).from_config(config)
 
 
-def require_weights(title: str, weights: Sequence[WeightOf]) -> None:
-    """Raise DoesNotFit where a technique finds nothing to act on."""
-    if not weights:
-        raise DoesNotFit(
+def require_weights(title: str, treatments: Sequence[Treatment]) -> None:
+    """Raise DoesNotFit where a technique finds nothing to act on, with what stands in its way."""
+    if any(treatment.weights for treatment in treatments):
+        return
+    obstacles = [
+        f"{title} cannot act on this model, because of {treatment.layer}: {treatment.reason} {treatment.fix}".strip()
+        for treatment in treatments
+        if treatment.verdict == "impossible"
+    ]
+    raise DoesNotFit(
+        obstacles
+        or (
             f"{title} found no layer in this model that it can act on. It acts on dense, convolutional, embedding "
             "and recurrent kernels; choose post-training quantization instead."
         )
+    )

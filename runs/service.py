@@ -459,7 +459,8 @@ def check_layers(recipe: Recipe, layers: Sequence[LayerFacts]) -> None:
 
 def _check_step(step: RecipeStep, layers: Sequence[LayerFacts]) -> None:
     params = step.checked_params
-    if any(treatment.verdict == "acts" for treatment in step.entry.treatments(layers, params)):
+    treatments = step.entry.treatments(layers, params)
+    if any(treatment.verdict == "acts" for treatment in treatments):
         return
     if step.params.get("leave_as_is"):
         raise InvalidParams(
@@ -467,7 +468,7 @@ def _check_step(step: RecipeStep, layers: Sequence[LayerFacts]) -> None:
             "Take at least one that it can act on off the list (`leave_as_is`)."
         )
     if step.settings is not None and not step.entry.converts:
-        require_weights(step.entry.title, ())
+        require_weights(step.entry.title, treatments)
 
 
 def options_for(model_info: ModelInfo, options: DatasetOptions) -> DatasetOptions:

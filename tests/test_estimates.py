@@ -16,6 +16,7 @@ from optimizers import TECHNIQUES, facts_of
 from optimizers.apply import apply_recipe
 from optimizers.estimate import EstimatedSizes, SizeEstimator
 from optimizers.kernel_samples import from_bytes, sample_kernels, to_bytes
+from optimizers.layer_facts import KernelFacts, LayerFacts
 from optimizers.recipe import Recipe
 from optimizers.technique import Technique, clone_with_weights
 from runs.paths import prepared_folder
@@ -99,6 +100,44 @@ def test_more_zeros_and_fewer_values_never_weigh_more(planned: tuple[Any, bytes,
     assert clustered == sorted(clustered, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("technique", "params", "is_smaller_than"),
+    [
+        ("pruning", {"structure": "blocks"}, {}),
+        ("pruning", {"layer_sparsity": {"hidden": 0.95}}, {}),
+        ("pruning", {"structure": "m_by_n", "sparsity_m": 3}, {"structure": "m_by_n"}),
+        ("pruning", {}, {"structure": "m_by_n"}),
+        ("clustering", {"layer_number_of_clusters": {"hidden": 4}}, {}),
+        ("clustering", {"number_of_clusters": 4}, {"number_of_clusters": 4, "cluster_per_channel": True}),
+    ],
+)
+def test_an_estimate_follows_the_parameters(
+    technique: str, params: Any, is_smaller_than: Any, planned: tuple[Any, bytes, SizeEstimator]
+) -> None:
+    smaller, larger = (
+        planned[2].estimate(Recipe.single(technique, one)).gzip_bytes for one in (params, is_smaller_than)
+    )
+    assert smaller < larger
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("technique", "params"),
+    [
+        ("pruning", {"structure": "blocks", "block_height": 8}),
+        ("pruning", {"structure": "m_by_n"}),
+        ("clustering", {"layer_number_of_clusters": {"hidden": 4}}),
+    ],
+)
+def test_an_estimate_is_close_with_other_parameters_too(
+    technique: str, params: Any, planned: tuple[Any, bytes, SizeEstimator], easy_data: EasyData
+) -> None:
+    recipe = Recipe.single(technique, params, {"epochs": 1})
+    outcome = apply_recipe(planned[0], recipe, easy_data, lambda *_: None, lambda *_: None)
+    measured = convert(outcome.to_convert, outcome.conversion)
+    assert planned[2].estimate(recipe).gzip_bytes == pytest.approx(gzip_bytes(measured), rel=0.10)
+
+
 def test_a_second_technique_makes_the_first_one_smaller(planned: tuple[Any, bytes, SizeEstimator]) -> None:
     estimator = planned[2]
     first, second = Recipe.single("pruning"), Recipe.single("post_training_quantization")
@@ -119,10 +158,12 @@ def test_leaving_a_layer_as_it_is_gives_back_what_it_weighed(planned: tuple[Any,
 @every_technique
 def test_a_simulation_keeps_the_shape_and_never_widens(entry: Technique) -> None:
     values = np.random.default_rng(0).normal(0, 1, (6, 50)).astype(np.float32)
-    found = entry.simulate(values.copy(), entry.Params())
+    kernel = KernelFacts(name="kernel", size=300, shape=(50, 6), input_axis=0)
+    layer = LayerFacts(name="hidden", class_name="Dense", parameters=300, kernels=(kernel,))
+    found = entry.simulate(values.copy(), entry.Params(), layer, kernel)
     assert found.shape == values.shape
     assert found.dtype.itemsize <= values.dtype.itemsize
-    assert (entry.simulate(np.zeros((3, 4), np.float32), entry.Params()) == 0).all()
+    assert (entry.simulate(np.zeros((3, 4), np.float32), entry.Params(), layer, kernel) == 0).all()
 
 
 def test_samples_say_how_the_converter_turned_and_scaled_a_kernel(planned: tuple[Any, bytes, SizeEstimator]) -> None:

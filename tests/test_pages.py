@@ -20,7 +20,7 @@ from intake.models import load_prepared
 from intake.tasks import impossible_losses
 from measure.packed_files import PACKINGS
 from optimizers import TECHNIQUES
-from optimizers.declaration import ParameterSpec, specs
+from optimizers.declaration import OF_LAYERS, ParameterSpec, specs
 from optimizers.estimate import EstimatedSizes
 from optimizers.recipe import Recipe
 from optimizers.technique import Technique
@@ -228,7 +228,7 @@ def test_form_shows_what_the_technique_declares(service: Service, project: Proje
 
 def drawn(entry: Technique) -> list[ParameterSpec]:
     """The parameters with a widget of their own; layers are chosen in a table."""
-    return [spec for spec in specs(entry.Params) if spec.kind != "layers"]
+    return [spec for spec in specs(entry.Params) if spec.kind not in OF_LAYERS]
 
 
 def open_form(project: Project, entry: Technique) -> AppTest:
@@ -272,6 +272,7 @@ def test_conditions_switch_widgets_on_and_off(service: Service, project: Project
                 assert not app.exception
                 disabled = widget_of(app, spec, entry.name).disabled
                 assert disabled == (choice not in spec.only_if.values)
+            widget_of(app, parent, entry.name).set_value(parent.default).run()
 
 
 @every_technique

@@ -1,0 +1,71 @@
+"""Which weights of some kernels are kept while a model trains, and how the others stay at zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from intake.keras_env import keras2, tensorflow
+
+
+@dataclass(frozen=True)
+class MaskedKernel:
+    """One kernel to prune."""
+
+    variable: Any
+    schedule: Any
+    """TFMOT's: step -> (whether to prune now, share of zeros). Kernels may share one, which is then asked once."""
+    mask: Callable[[np.ndarray, float], np.ndarray]
+    """(weights, share of zeros) -> mask of 0 and 1, of the shape and dtype of the weights."""
+
+
+class Masks:
+    """Masks of some kernels, updated at the steps of their schedules."""
+
+    def __init__(self, kernels: Sequence[MaskedKernel]) -> None:
+        tf = tensorflow()
+        self._step, self._kernels = 0, kernels
+        self._masks = [tf.Variable(tf.ones_like(kernel.variable), trainable=False) for kernel in kernels]
+
+        def apply() -> None:
+            for kernel, mask in zip(kernels, self._masks, strict=True):
+                kernel.variable.assign(kernel.variable * mask)
+
+        self._apply = tf.function(apply)
+
+    def next_step(self) -> None:
+        """Go on to the next optimizer step, prune where it is time, and keep at zero what was pruned."""
+        self._step += 1
+        step = tensorflow().constant(self._step, "int64")
+        schedules = {id(kernel.schedule): kernel.schedule for kernel in self._kernels}
+        now = {key: schedule(step) for key, schedule in schedules.items()}
+        for kernel, mask in zip(self._kernels, self._masks, strict=True):
+            is_time, sparsity = now[id(kernel.schedule)]
+            if bool(is_time):
+                mask.assign(kernel.mask(kernel.variable.numpy(), float(sparsity)))
+        self._apply()
+
+    def sparsity(self) -> float:
+        """Share of zeros over all the kernels, 0 to 1."""
+        size = sum(int(mask.shape.num_elements()) for mask in self._masks)
+        kept = sum(float(tensorflow().reduce_sum(mask)) for mask in self._masks)
+        return 1 - kept / size
+
+    def callback(self) -> Any:
+        """Return the Keras callback that does this while a model trains."""
+        masks = self
+
+        class MaskKernels(keras2().callbacks.Callback):  # type: ignore[misc]
+            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                masks.next_step()
+
+            def on_test_begin(self, logs: Any = None) -> None:
+                masks._apply()
+
+            def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+                masks._apply()
+
+        return MaskKernels()
