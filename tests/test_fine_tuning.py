@@ -8,7 +8,8 @@ import pytest
 
 from intake.fit import Fit
 from intake.keras_env import keras2
-from optimizers.fine_tuning import FineTuning, TrainingDiverged, TrainingPlan, compile_for, suggested, train
+from optimizers.fine_tuning import FineTuning, TrainingPlan, suggested
+from optimizers.training import TrainingDiverged, compile_for, train
 from tests.conftest import EasyData, dense_model
 
 
