@@ -31,7 +31,9 @@ def _layers(model: Any) -> list[Any]:
 
 
 def freeze_batch_normalization(model: Any) -> set[str]:
-    """Let each trainable BatchNormalization, also within wrappers, keep its statistics and its scale while it trains.
+    """Let each trainable BatchNormalization, also within wrappers, use and keep its statistics while the model trains.
+
+    Keras keeps scale and offset then too; within TFMOT's quantizing wrapper they go on training.
 
     Returns:
         Names of the layers, for `unfreeze_batch_normalization`.

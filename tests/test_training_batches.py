@@ -94,7 +94,9 @@ def test_train_on_validation_takes_every_sample_of_both_parts_once(tmp_path: Pat
     assert data.validation(settings) is None
     batches = data.batches(settings)
     seen = {
-        (image.tobytes(), int(label)) for x, y in (batches[i] for i in range(5)) for image, label in zip(x, y, strict=True)
+        (image.tobytes(), int(label))
+        for x, y in (batches[i] for i in range(5))
+        for image, label in zip(x, y, strict=True)
     }
     parts = [data.dataset.part("train"), data.dataset.part("validation")]
     assert seen == {
