@@ -20,7 +20,7 @@ from tests.conftest import EasyData, dense_model
 
 TRAINING = [entry for entry in TECHNIQUES if entry.fine_tuning is not None]
 WORSE_EACH_EPOCH: dict[str, Any] = {
-    "epochs": 6, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.3, "early_stopping_patience": 2,
+    "epochs": 6, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.01, "early_stopping_patience": 2,
     "restore_best_weights": True,
 }  # fmt: skip
 
