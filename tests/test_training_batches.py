@@ -49,7 +49,7 @@ def test_images_of_a_sample_change_alike_and_other_inputs_stay() -> None:
 
 
 def test_augmentation_depends_on_seed_epoch_and_batch_only(tmp_path: Path) -> None:
-    settings = {"augmentation": "flip_and_shift", "shift_pixels": 1}
+    settings: dict[str, Any] = {"augmentation": "flip_and_shift", "shift_pixels": 1}
     first, again = batches_of(tmp_path, **settings), batches_of(tmp_path, **settings)
     plain, other = batches_of(tmp_path), batches_of(tmp_path, **settings, seed=1)
     assert np.array_equal(again[2][0], again[2][0])
@@ -81,7 +81,7 @@ def test_targets_hold_labels_and_what_the_teacher_answers_to_these_very_images(
     tmp_path: Path, augmentation: Any, train_on_validation: bool
 ) -> None:
     model = dense_model()
-    settings = {"augmentation": augmentation, "train_on_validation": train_on_validation}
+    settings: dict[str, Any] = {"augmentation": augmentation, "train_on_validation": train_on_validation}
     x, targets = batches_of(tmp_path, model, distillation_alpha=0.5, **settings)[1]
     _, labels = batches_of(tmp_path, model, **settings)[1]
     assert np.array_equal(targets[:, 0], labels)
