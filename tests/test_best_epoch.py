@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,13 +45,12 @@ def carried_out(
     """The outcome, the reported (step, total), and the figures of each reported epoch."""
     steps: list[tuple[int, int]] = []
     epochs: list[dict[str, float]] = []
-    outcome = apply_recipe(
-        model,
-        recipe,
-        data,
-        lambda step, total, live: steps.append((step, total)) or (live() and None),
-        lambda _epoch, _step, figures: epochs.append(figures),
-    )
+
+    def on_step(step: int, total: int, live: Callable[[], dict[str, float]]) -> None:
+        steps.append((step, total))
+        live()
+
+    outcome = apply_recipe(model, recipe, data, on_step, lambda _epoch, _step, figures: epochs.append(figures))
     return outcome, steps, epochs
 
 
