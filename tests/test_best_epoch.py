@@ -153,7 +153,7 @@ def test_the_exported_file_keeps_its_promises_although_the_best_epoch_came_early
     outcome, steps, epochs = carried_out(recipe, trained_model, data)
     assert missed(outcome, data) == []
     best = max(range(len(epochs)), key=lambda epoch: merit(epochs[epoch]) if epoch >= settled(entry) else (-1.0, 0.0))
-    if best + 1 < len(epochs):  # clustering sums the gradients of a value's members, and can lurch back in the end
+    if best + 1 < len(epochs):  # seen with clustering: the last epoch can be the best; why is not known
         assert f"ended with the weights of epoch {best + 1}" in outcome.notes[-1]
     outcome.to_convert.compile(loss="sparse_categorical_crossentropy")
     loss = outcome.to_convert.evaluate(*data.validation(FineTuning()), verbose=0)
