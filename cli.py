@@ -23,7 +23,7 @@ from optimizers.fine_tuning import FineTuning, suggested
 from optimizers.recipe import Recipe
 from optimizers.treatment import counted
 from runs.records import Result, RunRecord
-from runs.service import Prepared, Service, check_layers, check_losses
+from runs.service import Prepared, Service, check_layers
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -163,7 +163,7 @@ def _run(service: Service, given: argparse.Namespace) -> int:
     project = service.project_of(given.project or f"{given.model.stem} on {data_name}", prepared)
     if given.project and project.name != given.project:
         _say(f"These files with this fit are a project already: {project.name}.")
-    check_losses(recipe, project.fit)
+    service.check_settings(recipe, project)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
     _say(f"Measuring the baseline of project {project.name} …")

@@ -67,8 +67,11 @@ def _parameters(declaration: type[Params]) -> str:
 def _fine_tuning(technique: Technique) -> str:
     if technique.fine_tuning is None:
         return "none; it needs no training."
-    settings = technique.fine_tuning.model_dump()
-    return ", ".join(f"`{spec.name}` {settings[spec.name]}" for spec in specs(FineTuning))
+    settings, shared = technique.fine_tuning.model_dump(), FineTuning().model_dump()
+    own = [
+        f"`{spec.name}` {settings[spec.name]}" for spec in specs(FineTuning) if settings[spec.name] != shared[spec.name]
+    ]
+    return f"the settings below, with {' and '.join(own)}." if own else "the settings below."
 
 
 def settings() -> str:

@@ -105,6 +105,17 @@ def training_targets(fit: Fit, originals: Sequence[Array]) -> list[Array]:
     return [_probabilities(kind, original) for kind, original in zip(fit.outputs, originals, strict=True)]
 
 
+def with_answers(labels: Array, answers: Array) -> Array:
+    """Return targets that hold both: float32, the labels and then what the original answers, along the last axis.
+
+    Args:
+        labels: as the loss takes them: (n,) class indices, or of the rank of the answers.
+        answers: float32 (n, *output shape).
+    """
+    columns = labels if labels.ndim == answers.ndim else labels[..., None]
+    return np.concatenate([columns.astype(np.float32), answers], axis=-1)
+
+
 def _probabilities(kind: OutputKind, logits: Array) -> Array:
     match kind:
         case "classes":

@@ -47,7 +47,7 @@ class Teacher:
         if part not in self._kept:
             self._kept[part] = self._keep(part)
         kept = self._kept[part]
-        return self._ask(inputs) if kept is None else [np.asarray(array[index]) for array in kept]
+        return self.ask(inputs) if kept is None else [np.asarray(array[index]) for array in kept]
 
     def tolerances(self, part: PartName) -> Tolerances:
         """Return how far each number of each output may be off, by its spread over a part."""
@@ -60,12 +60,13 @@ class Teacher:
         kept = self._kept.get(part)
         for start in range(0, len(arrays[0]), step):
             rows = slice(start, min(start + step, count))
-            yield rows, self._ask(self._inputs(part, rows)) if kept is None else [array[rows] for array in kept]
+            yield rows, self.ask(self._inputs(part, rows)) if kept is None else [array[rows] for array in kept]
 
     def _inputs(self, part: PartName, rows: slice) -> tuple[Array, ...]:
         return model_inputs(self._fit, [array[rows] for array in self._dataset.part(part).arrays])
 
-    def _ask(self, inputs: Sequence[Array]) -> list[Array]:
+    def ask(self, inputs: Sequence[Array]) -> list[Array]:
+        """Return the answers to preprocessed samples that are in no part: for each output float32 (n, *output shape)."""
         outputs = self._run(inputs[0] if len(inputs) == 1 else list(inputs))
         return [np.asarray(output, np.float32) for output in tensorflow().nest.flatten(outputs)]
 
@@ -73,7 +74,7 @@ class Teacher:
         count = len(self._dataset.part(part).x)
         if not count:
             return None
-        first = self._ask(self._inputs(part, slice(0, 1)))
+        first = self.ask(self._inputs(part, slice(0, 1)))
         if sum(answer.nbytes for answer in first) * count > KEPT_BYTES:
             return None
         self._folder.mkdir(parents=True, exist_ok=True)

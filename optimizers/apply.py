@@ -14,12 +14,21 @@ from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
 from optimizers import facts_of
-from optimizers.batch_statistics import SAMPLE_BYTES, SAMPLES, has_batch_statistics, measure_batch_statistics
-from optimizers.fine_tuning import FineTuning, OnEpoch, TrainingPlan, train
-from optimizers.fine_tuning import OnStep as TrainStep
+from optimizers.batch_statistics import (
+    SAMPLE_BYTES,
+    SAMPLES,
+    before_validation,
+    freeze_batch_normalization,
+    has_batch_statistics,
+    measure_batch_statistics,
+    unfreeze_batch_normalization,
+)
+from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Keeper, Kept, won_by
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import clone_with_weights, require_weights
+from optimizers.training import OnEpoch, Trained, train
+from optimizers.training import OnStep as TrainStep
 
 
 class TrainingData(Protocol):
@@ -27,12 +36,13 @@ class TrainingData(Protocol):
 
     fit: Fit
     train_samples: int
+    validation_samples: int
 
     def batches(self, settings: FineTuning) -> Any:
-        """Preprocessed training batches."""
+        """Preprocessed training batches; of the validation part too where the settings say so."""
 
     def validation(self, settings: FineTuning) -> Any:
-        """Preprocessed validation batches, or None."""
+        """Preprocessed validation batches; None where there is no such part, or it is trained on."""
 
     def representative(self, count: int, seed: int) -> Sequence[np.ndarray]:
         """For each input of the model (count or fewer, *input_shape), preprocessed training samples."""
@@ -60,6 +70,8 @@ class Optimized:
     """tf_keras model of the uploaded architecture with the optimized weights."""
     conversion: Conversion
     claims: list[Claim] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the user should know of how the training went, in sentences."""
 
 
 OnStep = Callable[[int, int, Callable[[], dict[str, float]]], None]
@@ -83,6 +95,7 @@ def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep
     current = plain = clone_with_weights(model)
     conversion = Conversion()
     claims: list[Claim] = []
+    notes: list[str] = []
     kept: Kept = {}
     facts = facts_of(model)
     progress = _Progress(recipe, data, on_step, on_epoch)
@@ -93,27 +106,32 @@ def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep
         if step.settings is not None:
             if not entry.converts:  # writing the file in another format is worth it whatever the kernels
                 require_weights(entry.title, entry.treatments(facts, params))
-            current = _fine_tuned(current, step, step.settings, weights, kept, data, progress)
+            current, trained = _fine_tuned(current, step, step.settings, weights, kept, data, progress)
+            notes += _notes(step, step.settings, trained)
             if entry.wins is not None:
                 kept = won_by(entry.wins, entry.kernel_variables(current), weights, kept)
             plain = entry.plain(current, clone_with_weights(model))
         conversion = entry.conversion(params, conversion)
-    return Optimized(current, plain, conversion, claims)
+    return Optimized(current, plain, conversion, claims, notes)
+
+
+def plan_of(settings: FineTuning, data: TrainingData) -> TrainingPlan:
+    """Return how many optimizer steps a fine-tuning on these data takes."""
+    more = data.validation_samples if settings.train_on_validation else 0
+    return TrainingPlan.of(settings, data.train_samples + more)
 
 
 class _Progress:
     """Counts the steps and epochs of all trainings of a chain as one."""
 
     def __init__(self, recipe: Recipe, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch) -> None:
-        plans = [TrainingPlan.of(step.settings, data.train_samples) for step in recipe.steps if step.settings]
-        self._total = sum(plan.total_steps for plan in plans)
+        self._total = sum(plan_of(step.settings, data).total_steps for step in recipe.steps if step.settings)
         self._on_step, self._on_epoch = on_step, on_epoch
         self._steps = self._epochs = 0
 
-    def begin(self, plan: TrainingPlan, live_metrics: Callable[[], dict[str, float]]) -> tuple[TrainStep, OnEpoch]:
+    def begin(self, live_metrics: Callable[[], dict[str, float]]) -> tuple[TrainStep, OnEpoch]:
         """Return what one training reports to."""
         steps, epochs = self._steps, self._epochs
-        self._steps, self._epochs = steps + plan.total_steps, epochs + plan.epochs
 
         def on_step(number: int, logs: dict[str, float]) -> None:
             self._on_step(steps + number, self._total, lambda: {**logs, **live_metrics()})
@@ -122,6 +140,14 @@ class _Progress:
             self._on_epoch(epochs + epoch, steps + number, logs)
 
         return on_step, on_epoch
+
+    def end(self, plan: TrainingPlan, trained: Trained, live_metrics: Callable[[], dict[str, float]]) -> None:
+        """Go on from where a training ended. What it left out by stopping early is no longer ahead."""
+        self._steps, self._epochs = self._steps + trained.steps, self._epochs + trained.epochs
+        left_out = plan.total_steps - trained.steps
+        if left_out > 0:
+            self._total -= left_out
+            self._on_step(self._steps, self._total, live_metrics)
 
 
 def _fine_tuned(
@@ -132,25 +158,51 @@ def _fine_tuned(
     kept: Kept,
     data: TrainingData,
     progress: _Progress,
-) -> Any:
-    entry = step.entry
-    plan = TrainingPlan.of(settings, data.train_samples)
+) -> tuple[Any, Trained]:
+    entry, plan = step.entry, plan_of(settings, data)
     representative = data.representative(_samples_to_start_from(step), settings.seed)
     keras2().utils.set_random_seed(settings.seed)  # wrapping may draw: centroids start at random
     _unfreeze(model, weights)
     wrapped = entry.wrap(model, step.checked_params, weights, plan, representative, kept)
-    on_step, on_epoch = progress.begin(plan, wrapped.live_metrics)
+    frozen = freeze_batch_normalization(wrapped.model) if settings.batch_normalization == "freeze" else set()
+    statistics = _samples_for_statistics(data, settings, representative)
     callbacks = list(wrapped.callbacks)
     if kept:
         callbacks.append(Keeper(kept, entry.kernel_variables(wrapped.model)).callback())
+    if settings.chooses_an_epoch and has_batch_statistics(wrapped.model):
+        callbacks.append(before_validation(statistics()))
+    on_step, on_epoch = progress.begin(wrapped.live_metrics)
     batches, validation = data.batches(settings), data.validation(settings)
-    train(wrapped.model, data.fit, settings, batches, validation, callbacks, on_step, on_epoch)
-    trained = entry.strip(wrapped.model)
-    if has_batch_statistics(trained):
-        sample_bytes = sum(array[:1].nbytes for array in representative)
-        count = max(2, min(SAMPLES, SAMPLE_BYTES // max(1, sample_bytes)))
-        measure_batch_statistics(trained, data.representative(count, settings.seed))
-    return trained
+    trained = train(
+        wrapped.model, data.fit, settings, batches, validation, callbacks, on_step, on_epoch, wrapped.settled_step
+    )
+    progress.end(plan, trained, wrapped.live_metrics)
+    stripped = entry.strip(wrapped.model)
+    if has_batch_statistics(stripped):
+        measure_batch_statistics(stripped, statistics())
+    unfreeze_batch_normalization(stripped, frozen)
+    return stripped, trained
+
+
+def _samples_for_statistics(
+    data: TrainingData, settings: FineTuning, representative: Sequence[np.ndarray]
+) -> Callable[[], Sequence[np.ndarray]]:
+    sample_bytes = sum(array[:1].nbytes for array in representative)
+    count = max(2, min(SAMPLES, SAMPLE_BYTES // max(1, sample_bytes)))
+    return lambda: data.representative(count, settings.seed)
+
+
+def _notes(step: RecipeStep, settings: FineTuning, trained: Trained) -> list[str]:
+    title, best = step.entry.title, trained.best_epoch
+    notes = []
+    if trained.epochs < settings.epochs:
+        notes.append(
+            f"{title} stopped after epoch {trained.epochs} of {settings.epochs}: none was better on the validation part "
+            f"since epoch {best}."
+        )
+    if settings.restore_best_weights and best and best < trained.epochs:
+        notes.append(f"{title} ended with the weights of epoch {best}, the best of {trained.epochs}.")
+    return notes
 
 
 def _unfreeze(model: Any, weights: list[WeightOf]) -> None:

@@ -30,6 +30,42 @@ def _layers(model: Any) -> list[Any]:
     return [layer for layer in model.layers if isinstance(layer, kind) and layer.trainable]
 
 
+def freeze_batch_normalization(model: Any) -> set[str]:
+    """Let each trainable BatchNormalization, also within wrappers, use and keep its statistics while the model trains.
+
+    Keras keeps scale and offset then too; within TFMOT's quantizing wrapper they go on training.
+
+    Returns:
+        Names of the layers, for `unfreeze_batch_normalization`.
+    """
+    kind = keras2().layers.BatchNormalization
+    frozen = [layer for layer in model.submodules if isinstance(layer, kind) and layer.trainable]
+    for layer in frozen:
+        layer.trainable = False
+    return {layer.name for layer in frozen}
+
+
+def unfreeze_batch_normalization(model: Any, names: set[str]) -> None:
+    """Undo `freeze_batch_normalization` on the model that came of it."""
+    kind = keras2().layers.BatchNormalization
+    for layer in model.submodules:
+        if isinstance(layer, kind) and layer.name in names:
+            layer.trainable = True
+
+
+def before_validation(samples: Sequence[np.ndarray]) -> Any:
+    """Return a Keras callback that measures the statistics before each validation.
+
+    An epoch can only be told to be the best by the statistics that its weights would end with.
+    """
+
+    class MeasureStatistics(keras2().callbacks.Callback):  # type: ignore[misc]
+        def on_test_begin(self, logs: Any = None) -> None:
+            measure_batch_statistics(self.model, samples)
+
+    return MeasureStatistics()
+
+
 def measure_batch_statistics(model: Any, samples: Sequence[np.ndarray]) -> None:
     """Set the moving mean and variance of each trainable BatchNormalization to the average over the samples.
 

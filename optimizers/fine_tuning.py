@@ -1,16 +1,20 @@
-"""The common part of every technique that trains: its declared settings and the one training loop."""
+"""The common part of every technique that trains: its declared settings, and how many steps they come to."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from intake.errors import UserError
-from intake.fit import Fit, OutputKind
-from intake.keras_env import keras2, tensorflow
-from optimizers.declaration import Params, parameter
+from intake.errors import InvalidParams
+from optimizers.declaration import Condition, Params, parameter
+
+_SHIFTS = Condition("augmentation", ("shift", "flip_and_shift"), "only where the augmentation shifts")
+_VALIDATES = Condition("train_on_validation", (False,), "only without training on the validation part")
+NO_VALIDATION = (
+    "`early_stopping_patience` and `restore_best_weights` choose an epoch by the validation part, but this dataset has "
+    "none. Turn them off, or give the dataset one."
+)
 
 
 class FineTuning(Params):
@@ -24,10 +28,11 @@ class FineTuning(Params):
     learning_rate: float = parameter(
         1e-3, "Learning rate", "Step size of the optimizer; lower keeps closer to the trained weights.", gt=0, le=1
     )
-    learning_rate_schedule: Literal["constant", "cosine"] = parameter(
+    learning_rate_schedule: Literal["constant", "cosine", "exponential", "step"] = parameter(
         "constant",
         "Learning-rate schedule",
-        "cosine lowers the rate to zero by the end (arXiv 1608.03983), which settles the weights; constant keeps it.",
+        "cosine lowers the rate to zero by the end (arXiv 1608.03983), which settles the weights; exponential to a "
+        "hundredth; step divides it by ten at 50 % and at 75 %; constant keeps it.",
     )
     loss: Literal[
         "auto",
@@ -37,12 +42,90 @@ class FineTuning(Params):
         "mean_squared_error",
         "mean_absolute_error",
     ] = parameter("auto", "Loss", "auto takes the loss of the project.")
+    early_stopping_patience: int = parameter(
+        0, "Early stopping patience",
+        "Stops after so many epochs that are not better on the validation part; 0 never stops early.",
+        unit="epochs", ge=0, le=1000, only_if=_VALIDATES,
+    )  # fmt: skip
+    distillation_alpha: float = parameter(
+        0.0, "Distillation alpha",
+        "Share of the loss that compares with the uploaded model's answers instead of the labels (arXiv 1503.02531); "
+        "0 is without. Projects without labels learn from the answers alone.",
+        ge=0, le=1, step=0.1,
+    )  # fmt: skip
     seed: int = parameter(0, "Seed", "Same seed, same machine, same result.", ge=0, le=2**31 - 1, step=1)
+    warm_up: float = parameter(
+        0.0, "Warm-up", "Share of the fine-tuning in which the learning rate rises from zero (arXiv 1706.02677).",
+        ge=0, lt=1, step=0.05, advanced=True,
+    )  # fmt: skip
+    restore_best_weights: bool = parameter(
+        False, "Restore best weights",
+        "Ends with the weights of the epoch that was best on the validation part, not with the last. Epochs before a "
+        "technique's schedule has ended do not count.",
+        advanced=True, only_if=_VALIDATES,
+    )  # fmt: skip
+    train_on_validation: bool = parameter(
+        False, "Train on validation",
+        "Fine-tunes on the validation part too: more samples, but nothing is left to choose an epoch by.",
+        advanced=True,
+    )  # fmt: skip
+    distillation_temperature: float = parameter(
+        1.0, "Distillation temperature",
+        "Softens the answers of both models before they are compared; higher lets unlikely classes count more. "
+        "Numbers are compared as they are.",
+        gt=0, le=100, step=0.5, advanced=True,
+    )  # fmt: skip
+    batch_normalization: Literal["train", "freeze"] = parameter(
+        "train", "Batch normalization",
+        "train measures its statistics again for the changed weights, which suits pruning and clustering; freeze keeps "
+        "the uploaded ones, which suits quantization-aware training (arXiv 1806.08342) and small batches.",
+        advanced=True,
+    )  # fmt: skip
+    class_weight: Literal["none", "balanced"] = parameter(
+        "none", "Class weight",
+        "balanced lets each class count alike, however few samples it has; only for one class per sample.",
+        advanced=True,
+    )  # fmt: skip
+    augmentation: Literal["none", "flip", "shift", "flip_and_shift"] = parameter(
+        "none", "Augmentation",
+        "Changes training images at random: flip mirrors left and right, shift moves them and repeats their edges.",
+        advanced=True,
+    )  # fmt: skip
+    shift_pixels: int = parameter(
+        2, "Shift", "Farthest that an image is moved, down or across.", unit="pixels", ge=1, le=512, advanced=True,
+        only_if=_SHIFTS,
+    )  # fmt: skip
+
+    @classmethod
+    def checked(cls, values: dict[str, Any]) -> Self:
+        """As of the base; also refuses what contradicts each other."""
+        settings = super().checked(values)
+        if settings.train_on_validation and settings.chooses_an_epoch:
+            raise InvalidParams(
+                "`early_stopping_patience` and `restore_best_weights` choose an epoch by the validation part, which "
+                "`train_on_validation` trains on. Turn one or the other off."
+            )
+        return settings
+
+    @property
+    def chooses_an_epoch(self) -> bool:
+        """True where the validation part decides when to stop, or which weights to keep."""
+        return self.early_stopping_patience > 0 or self.restore_best_weights
+
+    @property
+    def flips(self) -> bool:
+        """True where training images are mirrored at random."""
+        return self.augmentation in ("flip", "flip_and_shift")
+
+    @property
+    def shifts_by(self) -> int:
+        """Pixels by which training images are moved at most; 0 where they are not."""
+        return self.shift_pixels if self.augmentation in _SHIFTS.values else 0
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How many optimizer steps a fine-tuning takes."""
+    """How many optimizer steps a fine-tuning takes, unless it stops early."""
 
     epochs: int
     steps_per_epoch: int
@@ -68,146 +151,3 @@ def suggested(settings: FineTuning, train_samples: int) -> FineTuning:
     steps_per_epoch = TrainingPlan.of(settings, train_samples).steps_per_epoch
     epochs = min(MOST_SUGGESTED_EPOCHS, math.ceil(ENOUGH_STEPS / steps_per_epoch))
     return settings.model_copy(update={"epochs": max(settings.epochs, epochs)})
-
-
-OnStep = Callable[[int, dict[str, float]], None]
-"""Called after an optimizer step (1, 2, ...) with the running loss and metrics of the epoch."""
-OnEpoch = Callable[[int, int, dict[str, float]], None]
-"""Called after an epoch with (epoch from 1, optimizer steps so far, loss, metric, val_loss, val_metric, ...)."""
-
-
-class TrainingDiverged(UserError):
-    """The loss became NaN or infinite: the settings, not the program, must change."""
-
-
-def compile_for(model: Any, fit: Fit, settings: FineTuning, total_steps: int) -> None:
-    """Compile a tf_keras model with the project's loss (or the one chosen) and its metric."""
-    optimizers = keras2().optimizers
-    rate: Any = settings.learning_rate
-    if settings.learning_rate_schedule == "cosine":
-        rate = optimizers.schedules.CosineDecay(settings.learning_rate, total_steps)
-    kinds = {"adam": optimizers.Adam, "sgd": optimizers.SGD, "rmsprop": optimizers.RMSprop}
-    model.compile(
-        optimizer=kinds[settings.optimizer](rate), loss=_losses(fit, settings), metrics=_metrics(fit, settings)
-    )
-
-
-def loss_name(fit: Fit, settings: FineTuning) -> str:
-    """Return the loss that will be trained with."""
-    return fit.loss if settings.loss == "auto" else settings.loss
-
-
-def _losses(fit: Fit, settings: FineTuning) -> Any:
-    """One loss, or for agreement one per output."""
-    name = loss_name(fit, settings)
-    if fit.task != "agreement":
-        return _loss(name, fit.from_logits)
-    by_kind = {
-        "classes": "categorical_crossentropy", "yes_no": "binary_crossentropy", "numbers": "mean_squared_error",
-    }  # fmt: skip
-    return [_loss(by_kind[kind] if name == "distillation" else name, fit.from_logits) for kind in fit.outputs]
-
-
-def _loss(name: str, from_logits: bool) -> Any:
-    losses = keras2().losses
-    if name == "sparse_categorical_crossentropy":
-        return losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-    if name == "categorical_crossentropy":
-        return losses.CategoricalCrossentropy(from_logits=from_logits)
-    if name == "binary_crossentropy":
-        return losses.BinaryCrossentropy(from_logits=from_logits)
-    return losses.get(name)
-
-
-def _metrics(fit: Fit, settings: FineTuning) -> Any:
-    """The metric, or for agreement one per output."""
-    if fit.task != "agreement":
-        return [_metric(fit, settings)]
-    each = [_metric_of_output(kind, fit, loss_name(fit, settings)) for kind in fit.outputs]
-    return each if len(each) == 1 else [[metric] for metric in each]
-
-
-def _metric_of_output(kind: OutputKind, fit: Fit, loss: str) -> Any:
-    metrics = keras2().metrics
-    if kind == "classes":
-        return metrics.CategoricalAccuracy(name="agreement")
-    if kind == "numbers":  # what a number may be off is known only of a whole part
-        return metrics.MeanAbsoluteError(name="mae")
-    half = 0.0 if fit.from_logits else 0.5
-    half_of_target = 0.5 if loss == "distillation" else half  # distillation makes probabilities of logits
-
-    def same_side(targets: Any, answers: Any) -> Any:
-        return tensorflow().cast((targets > half_of_target) == (answers > half), "float32")
-
-    return metrics.MeanMetricWrapper(same_side, name="agreement")
-
-
-def _metric(fit: Fit, settings: FineTuning) -> Any:
-    metrics = keras2().metrics
-    if fit.metric_name != "accuracy":
-        return {"mae": metrics.MeanAbsoluteError, "mse": metrics.MeanSquaredError}[fit.metric_name](
-            name=fit.metric_name
-        )
-    if fit.task == "classification":
-        sparse = loss_name(fit, settings) == "sparse_categorical_crossentropy"
-        kind = metrics.SparseCategoricalAccuracy if sparse else metrics.CategoricalAccuracy
-        return kind(name="accuracy")
-    return metrics.BinaryAccuracy(name="accuracy", threshold=0.0 if fit.from_logits else 0.5)
-
-
-def train(
-    model: Any,
-    fit: Fit,
-    settings: FineTuning,
-    batches: Any,
-    validation: Any,
-    callbacks: Sequence[Any],
-    on_step: OnStep,
-    on_epoch: OnEpoch,
-) -> None:
-    """Fine-tune `model` in place.
-
-    Args:
-        model: tf_keras model, wrapped by the technique.
-        fit: task, loss and metric of the project.
-        settings: declared settings.
-        batches: keras Sequence of preprocessed (inputs, targets).
-        validation: the same for the validation part, or None.
-        callbacks: the technique's own; they run before the reporting one.
-        on_step: told of every optimizer step.
-        on_epoch: told of every epoch.
-
-    Raises:
-        TrainingDiverged: the loss is no longer a number.
-    """
-    tensorflow().keras.utils.set_random_seed(settings.seed)
-    compile_for(model, fit, settings, settings.epochs * max(1, len(batches)))
-    reporting = _reporting(on_step, on_epoch, settings)
-    model.fit(
-        batches,
-        epochs=settings.epochs,
-        validation_data=validation,
-        callbacks=[*callbacks, reporting],
-        shuffle=False,  # the batches shuffle themselves, with the seed
-        verbose=0,
-    )
-
-
-def _reporting(on_step: OnStep, on_epoch: OnEpoch, settings: FineTuning) -> Any:
-    class Reporting(keras2().callbacks.Callback):  # type: ignore[misc]
-        steps = 0
-
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            self.steps += 1
-            if not math.isfinite((logs or {}).get("loss", 0.0)):
-                raise TrainingDiverged(
-                    f"The loss became {(logs or {})['loss']} at step {self.steps}, with optimizer "
-                    f"{settings.optimizer} and learning rate {settings.learning_rate:g}. Choose a learning rate "
-                    "ten times lower, or check that the preprocessing matches the model."
-                )
-            on_step(self.steps, dict(logs or {}))
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            on_epoch(epoch + 1, self.steps, dict(logs or {}))
-
-    return Reporting()

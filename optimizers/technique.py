@@ -33,7 +33,8 @@ class Wrapped:
 
     model: Any
     callbacks: list[Any] = field(default_factory=list)
-    """Keras callbacks that it needs while it trains."""
+    """Keras callbacks that it needs while it trains. After their `on_epoch_end` the variables of the model must be such
+    that the training could end there: the best epoch is restored from them."""
     live_metrics: Callable[[], dict[str, float]] = dict
     """Figures worth a live curve ("sparsity"); called about twice a second."""
     settled_step: int = 0

@@ -8,21 +8,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intake.agreement import Tolerances, agreement_scores
+from intake.augmentation import Augmentation
 from intake.dataset_info import RANDOM_INPUTS_NOTE
 from intake.datasets import Dataset
 from intake.errors import DoesNotFit
 from intake.fit import Fit
 from intake.models import load_prepared, save_as_uploaded
 from intake.preprocessing import apply_labels, model_inputs
-from intake.representative import representative_samples, training_batches
+from intake.representative import representative_samples
 from intake.tasks import interval_of, sample_scores
 from intake.teacher import Teacher
+from intake.training_batches import TrainingPart, training_batches
 from measure.export import Conversion, convert, write_file
 from measure.facts import Fact
 from measure.layers import tensor_rows
@@ -62,21 +64,29 @@ class ProjectData:
     def __init__(self, dataset: Dataset, fit: Fit, teacher: Teacher) -> None:
         self.dataset, self.fit, self._teacher = dataset, fit, teacher
         self.train_samples = dataset.info.train_samples
+        self.validation_samples = dataset.info.validation_samples
         self._tolerated: Tolerances | None = None
 
     def batches(self, settings: FineTuning) -> Any:
-        """Preprocessed, shuffled training batches."""
-        return self._batches(settings, "train")
+        """Preprocessed, shuffled training batches; of the validation part too where the settings say so."""
+        return self._batches(
+            settings,
+            "train_and_validation" if settings.train_on_validation and self.validation_samples else "train",
+            balanced=settings.class_weight == "balanced",
+            augmentation=Augmentation(settings.flips, settings.shifts_by),
+        )
 
     def validation(self, settings: FineTuning) -> Any:
-        """Preprocessed validation batches, or None where there is no validation part."""
-        if not self.dataset.info.validation_samples:
+        """Preprocessed validation batches; None where there is no such part, or it is trained on."""
+        if not self.validation_samples or settings.train_on_validation:
             return None
         return self._batches(settings, "validation")
 
-    def _batches(self, settings: FineTuning, part: Literal["train", "validation"]) -> Any:
-        fit = self._fit_for(settings)
-        return training_batches(self.dataset, fit, settings.batch_size, settings.seed, part, self._teacher)
+    def _batches(self, settings: FineTuning, part: TrainingPart, **changes: Any) -> Any:
+        fit, teacher = self._fit_for(settings), settings.distillation_alpha > 0 and self.fit.task != "agreement"
+        return training_batches(
+            self.dataset, fit, settings.batch_size, settings.seed, part, self._teacher, with_teacher=teacher, **changes
+        )
 
     def representative(self, count: int, seed: int) -> tuple[np.ndarray, ...]:
         """For each input float32 (count or fewer, *input_shape), from the training part."""
@@ -135,6 +145,8 @@ class Execution:
         self._note_random_inputs()
         optimized, training_s = self._optimize(model, data)
         self._note_few_steps()
+        for note in optimized.notes:
+            self._store.add_note(self._record.run_id, note)
         self._progress.phase("Converting to .tflite", TRAINING_ENDS)
         tflite = self._convert(optimized.to_convert, optimized.conversion, data)
         self._progress.phase(MEASURING, MEASURING_STARTS)

@@ -27,7 +27,7 @@ class ProgressReporter:
         self._last_write = 0.0
         self._training_started: float | None = None
         self.total_steps = 0
-        """Optimizer steps of the fine-tuning; 0 while there was none."""
+        """Optimizer steps that the fine-tuning was given; 0 while there was none. It may stop earlier."""
 
     def phase(self, name: str, fraction: float) -> None:
         """Enter a phase (or move on within it): always written."""
@@ -36,7 +36,7 @@ class ProgressReporter:
     def on_step(self, step: int, total_steps: int, values: Callable[[], dict[str, float]]) -> None:
         """Take note of an optimizer step; written to the store at most twice a second, and at the last step."""
         now = time.monotonic()
-        self.total_steps = total_steps
+        self.total_steps = max(self.total_steps, total_steps)
         if self._training_started is None:
             self._training_started = now
         if now - self._last_write < INTERVAL_S and step < total_steps:

@@ -17,11 +17,12 @@ from intake.dataset_info import DatasetInfo, DatasetOptions
 from intake.errors import InvalidParams, UserError
 from intake.fit import Fit, FitOverrides, MatchReport
 from intake.model_info import ModelInfo
-from intake.tasks import check_fit, impossible_losses
+from intake.tasks import check_fit
 from optimizers.estimate import EstimatedSizes, SizeEstimator
 from optimizers.fine_tuning import FineTuning, suggested
 from optimizers.layer_facts import LayerFacts
 from optimizers.recipe import Recipe, RecipeStep
+from optimizers.suitability import Shape, unsuited_choices, unsuited_settings
 from optimizers.technique import Technique, require_weights
 from runs.executor import LocalExecutor, mark
 from runs.jobs import Job
@@ -322,14 +323,42 @@ class Service:
         except OSError:  # the parsed copy is a cache; whoever cleared it gets it back with the next run
             return entry.fine_tuning
 
+    def unsuited_choices(self, project: Project) -> dict[str, dict[Any, str]]:
+        """Return fine-tuning setting -> choice -> why this project has no use for it, in a sentence."""
+        return unsuited_choices(project.fit, self._input_shapes(project))
+
+    def check_settings(self, recipe: Recipe, project: Project) -> None:
+        """Raise InvalidParams where a step's fine-tuning settings do not go with the project; all problems at once."""
+        shapes, validation = self._input_shapes(project), self._validation_samples(project)
+        problems = [
+            problem
+            for step in recipe.steps
+            if step.settings is not None
+            for problem in unsuited_settings(step.settings, project.fit, shapes, validation)
+        ]
+        if problems:
+            raise InvalidParams(list(dict.fromkeys(problems)))
+
+    def _input_shapes(self, project: Project) -> tuple[Shape, ...] | None:
+        try:
+            return self.model_info(project).input_shapes
+        except OSError:  # the prepared copy is a cache, as is the parsed one
+            return None
+
+    def _validation_samples(self, project: Project) -> int | None:
+        try:
+            return self.dataset_info(project).validation_samples
+        except OSError:
+            return None
+
     def submit(self, project_id: str, recipe: Recipe, name: str = "") -> RunRecord:
         """Queue a recipe.
 
         Raises:
-            UserError: the project is gone, cannot be trained with the recipe's loss, or has no layer for it to act on.
+            UserError: the project is gone, cannot be trained with the recipe's settings, or has no layer for it to act on.
         """
         project = self.project(project_id)
-        check_losses(recipe, project.fit)
+        self.check_settings(recipe, project)
         plan = stored_plan(self.settings, project.model.upload_id)
         if plan is not None:
             check_layers(recipe, plan.layers)
@@ -440,15 +469,6 @@ class Service:
         """Return what is known of a project's samples; raises OSError where that is no longer stored."""
         folder = samples_folder(self.settings, project.model.upload_id, project.dataset_id, project.options)
         return DatasetInfo.model_validate_json((folder / "info.json").read_text())
-
-
-def check_losses(recipe: Recipe, fit: Fit) -> None:
-    """Raise InvalidParams where a step would train with a loss that cannot judge the project's task."""
-    impossible = dict(impossible_losses(fit.task))
-    chosen = [str((step.fine_tuning or {}).get("loss", "auto")) for step in recipe.steps]
-    problems = [f"`loss` {loss} cannot train this project. {impossible[loss]}" for loss in chosen if loss in impossible]
-    if problems:
-        raise InvalidParams(problems)
 
 
 def check_layers(recipe: Recipe, layers: Sequence[LayerFacts]) -> None:

@@ -38,7 +38,7 @@ class EasyData:
     )
 
     def __init__(self, train_samples: int = 192) -> None:
-        self.train_samples = train_samples
+        self.train_samples, self.validation_samples = train_samples, 32
         self.x, self.y = easy_images(train_samples, 0)
         self.x_test, self.y_test = easy_images(90, 1)
 

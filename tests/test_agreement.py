@@ -15,10 +15,12 @@ from intake.datasets import Dataset, load_parsed, parse_dataset
 from intake.fit import Fit, FitOverrides, OutputKind
 from intake.keras_env import keras2
 from intake.matching import build_fit, match
-from intake.representative import representative_samples, training_batches
+from intake.representative import representative_samples
 from intake.scores import interval_of
 from intake.teacher import Teacher
-from optimizers.fine_tuning import FineTuning, train
+from intake.training_batches import training_batches
+from optimizers.fine_tuning import FineTuning
+from optimizers.training import train
 from tests.test_fit import model_of
 from tests.test_random_inputs import info_of
 

@@ -28,9 +28,10 @@ from intake.preprocessing import (
     propose_shape_steps,
     scale_step,
 )
-from intake.representative import representative_samples, training_batches
+from intake.representative import representative_samples
 from intake.shape_steps import matches, shape_after
 from intake.tasks import LOSSES, check_fit, confidence_interval, impossible_losses, propose_task, score
+from intake.training_batches import training_batches
 
 
 def model_of(
@@ -579,7 +580,7 @@ def test_a_trained_keras_model_is_matched(tmp_path: Path) -> None:
 @pytest.fixture(params=["in memory", "from disk"])
 def numbered(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     if request.param == "from disk":
-        monkeypatch.setattr("intake.representative.IN_MEMORY_LIMIT_BYTES", 0)
+        monkeypatch.setattr("intake.training_batches.IN_MEMORY_LIMIT_BYTES", 0)
     return dataset(tmp_path, x=np.arange(300).reshape(100, 3), y=np.arange(100) % 3)
 
 

@@ -221,9 +221,10 @@ def test_form_shows_what_the_technique_declares(service: Service, project: Proje
     for spec in drawn(entry):
         assert_widget(app, spec, entry.name, {other.name: other.default for other in specs(entry.Params)})
     suggested = service.suggested_fine_tuning(project, entry)
+    unsuited = service.unsuited_choices(project)
     for spec in fine_tuning_specs(suggested) if suggested else ():
-        if spec.name != "loss":
-            assert_widget(app, spec, fine_tuning_prefix(entry.name), {})
+        if spec.name not in unsuited:
+            assert_widget(app, spec, fine_tuning_prefix(entry.name), suggested.model_dump() if suggested else {})
 
 
 def drawn(entry: Technique) -> list[ParameterSpec]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from intake.errors import InvalidParams, UserError
-from intake.fit import Fit
-from intake.tasks import impossible_losses
 from optimizers import TECHNIQUES, technique
 from optimizers.declaration import ParameterSpec, specs
 from optimizers.fine_tuning import FineTuning
@@ -120,13 +120,12 @@ def _read_step(entry: Technique, project: Project, prefix: str) -> RecipeStep:
 
 def _settings_specs(entry: Technique, project: Project) -> tuple[ParameterSpec, ...]:
     suggested = service().suggested_fine_tuning(project, entry)
-    return offered_settings(suggested, project.fit) if suggested else ()
+    return offered_settings(suggested, service().unsuited_choices(project)) if suggested else ()
 
 
-def offered_settings(defaults: FineTuning, fit: Fit) -> tuple[ParameterSpec, ...]:
-    """Return the fine-tuning settings, without the losses that cannot train the project's task."""
-    reasons = dict(impossible_losses(fit.task))
-    return tuple(without_choices(spec, reasons) for spec in fine_tuning_specs(defaults))
+def offered_settings(defaults: FineTuning, unsuited: dict[str, dict[Any, str]]) -> tuple[ParameterSpec, ...]:
+    """Return the fine-tuning settings, without the choices (by setting, with the reason) that a project has no use for."""
+    return tuple(without_choices(spec, unsuited.get(spec.name, {})) for spec in fine_tuning_specs(defaults))
 
 
 def followers(entry: Technique) -> list[str]:
