@@ -55,9 +55,7 @@ def outputs_of(model: Any, batch: Sequence[np.ndarray[Any, Any]]) -> list[np.nda
     if _keeps_channels_first(model):  # TensorFlow runs it on a processor only when XLA compiles it
         run = keras_env.tensorflow().function(model, jit_compile=True)
     outputs = run(batch[0] if len(batch) == 1 else list(batch), training=False)
-    flat = list(outputs.values()) if isinstance(outputs, dict) else outputs
-    flat = flat if isinstance(flat, list | tuple) else [flat]
-    return [np.asarray(output) for output in flat]
+    return [np.asarray(output) for output in keras_env.tensorflow().nest.flatten(outputs)]
 
 
 def _keeps_channels_first(model: Any) -> bool:
