@@ -77,11 +77,11 @@ SETTING_CLASSES = words(
 ACTIVATIONS = words(
     """
     celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
-    log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign
-    sparse_plus sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
+    log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softmax_v2 softplus
+    softsign sparse_plus sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
     """
 )
-"""Activations that Keras 2 or Keras 3 knows by name."""
+"""Activations that Keras 2 or Keras 3 knows by name; softmax_v2 is what TensorFlow 2 called its own softmax."""
 
 CODE_CLASSES = frozenset({"Lambda", "__lambda__"})
 """Hold Python code, stored as bytes, that runs when the file is opened."""

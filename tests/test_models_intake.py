@@ -561,6 +561,35 @@ def test_operations_between_layers(tmp_path: Path) -> None:
     round_trip(model, tmp_path / "m.keras", keras.models.load_model)
 
 
+def test_operations_between_layers_of_an_hdf5_file(tmp_path: Path) -> None:
+    """Keras 3 writes them without their module, and cannot open the file itself."""
+    keras = keras_env.keras3()
+    inputs = keras.Input((4, 6))
+    inner = keras.Input((4, 6))
+    scaled = keras.Model(inner, inner / 127.5 - 1.0)
+    x = keras.layers.Dense(6)(scaled(inputs))
+    x = keras.ops.softmax(keras.ops.abs(x[:, 1:]) * x[:, :-1], axis=-1)
+    x = keras.layers.Add()([x, keras.ops.norm(x, axis=-1, keepdims=True)])
+    original = keras.Model(inputs, keras.layers.Dense(2)(x))
+    original.save(tmp_path / "model.h5")
+    info = inspect_model(tmp_path / "model.h5", tmp_path / "prepared")
+    prepared = load_prepared(tmp_path / "prepared")
+    batch = random_batch(original)
+    assert_equal(run(original, batch), run(prepared, batch))
+    assert save_as_uploaded(prepared, tmp_path / "model.h5", info, tmp_path / "returned").is_file()
+
+
+@pytest.mark.parametrize("library", ["keras2", "keras3"])
+def test_a_layer_as_an_activation(tmp_path: Path, library: str) -> None:
+    """`Dense(activation=Activation("relu"))` was saved as a layer inside a layer."""
+    keras = getattr(keras_env, library)()
+    layers = keras.layers
+    stack = [layers.Dense(4, activation=layers.Activation("relu")), layers.Dense(3, activation=layers.LeakyReLU(0.1))]
+    keras.Sequential([keras.Input((4,)), *stack]).save(tmp_path / "model.h5")
+    inspect_model(tmp_path / "model.h5", tmp_path / "prepared")
+    assert load_prepared(tmp_path / "prepared").layers[1].activation.__name__ == "relu"
+
+
 def test_what_keras2_has_not_got_is_named(tmp_path: Path) -> None:
     keras = keras_env.keras3()
     model = keras.Sequential([keras.Input((5,)), keras.layers.ReversibleEmbedding(9, 3, name="both_ways")])
