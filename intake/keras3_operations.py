@@ -12,6 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 from intake import keras_env
+from intake.dtypes import alike
+from intake.einsum import einsum
 from intake.errors import UnsupportedModel
 
 Translation = Callable[..., Any]
@@ -58,29 +60,10 @@ def _of_two() -> dict[str, Translation]:
 
 def _two(function: Callable[[Any, Any], Any]) -> Translation:
     def call(operation: Any, x1: Any, x2: Any) -> Any:
-        first, second = _alike(x1, x2)
+        first, second = alike(x1, x2)
         return function(first, second)
 
     return call
-
-
-def _alike(x1: Any, x2: Any) -> tuple[Any, Any]:
-    """Both in the wider of their dtypes, as Keras 3 (and NumPy) do; plain numbers take the dtype of the tensor."""
-    tf = keras_env.tensorflow()
-    dtypes = [getattr(x, "dtype", None) for x in (x1, x2)]
-    if None in dtypes:
-        tensor, number = (x1, x2) if dtypes[1] is None else (x2, x1)
-        if tensor.dtype.is_floating and isinstance(number, int):  # a saved TensorFlow call reads 1 as a whole number
-            number = float(number)
-        elif isinstance(number, float) and not tensor.dtype.is_floating:
-            tensor = tf.cast(tensor, "float32")
-        return (tensor, number) if dtypes[1] is None else (number, tensor)
-    if dtypes[0] == dtypes[1]:
-        return x1, x2
-    names = [dtype if isinstance(dtype, str) else getattr(dtype, "name", str(dtype)) for dtype in dtypes]
-    common = keras_env.keras3().backend.result_type(*names)
-    first, second = (x if name == common else tf.cast(x, common) for x, name in zip((x1, x2), names, strict=True))
-    return first, second
 
 
 def _of_one() -> dict[str, Translation]:
@@ -206,13 +189,13 @@ def _others() -> dict[str, Translation]:
         return call
 
     def matmul(operation: Any, x1: Any, x2: Any) -> Any:
-        x1, x2 = _alike(x1, x2)
+        x1, x2 = alike(x1, x2)
         if len(x1.shape) > 1 and len(x2.shape) > 1:
             return tf.matmul(x1, x2)
         return operation.call(x1, x2)
 
     def where(operation: Any, condition: Any, x1: Any = None, x2: Any = None) -> Any:
-        return tf.where(tf.cast(condition, "bool"), *_alike(x1, x2))
+        return tf.where(tf.cast(condition, "bool"), *alike(x1, x2))
 
     def take(operation: Any, x: Any, indices: Any) -> Any:
         if operation.axis is None:
@@ -256,61 +239,3 @@ def _others() -> dict[str, Translation]:
         "Take": take,
         "Where": where,
     }
-
-
-def einsum(equation: str, x1: Any, x2: Any) -> Any:
-    """`tf.einsum` of two tensors as a matrix product, because tf_keras cannot save a call of `tf.einsum`.
-
-    Args:
-        equation: letters only, for example "bqhd,bkhd->bhqk"; no letter twice in one term.
-        x1: tensor of the first term.
-        x2: tensor of the second term.
-
-    Raises:
-        ValueError: the equation is of another kind.
-    """
-    tf = keras_env.tensorflow()
-    terms, _, wanted = equation.replace(" ", "").partition("->")
-    first, _, second = terms.partition(",")
-    if not (first + second + wanted).isalpha() or any(len(set(term)) != len(term) for term in (first, second, wanted)):
-        raise ValueError(f"the equation '{equation}' is not one of two tensors with all axes named")
-    x1, x2 = _alike(x1, x2)
-    for letter in set(first) - set(second) - set(wanted):
-        x1, first = tf.reduce_sum(x1, axis=first.index(letter)), first.replace(letter, "")
-    for letter in set(second) - set(first) - set(wanted):
-        x2, second = tf.reduce_sum(x2, axis=second.index(letter)), second.replace(letter, "")
-    shared = [letter for letter in first if letter in second]
-    batch = [letter for letter in shared if letter in wanted]
-    summed = [letter for letter in shared if letter not in wanted]
-    left = [letter for letter in first if letter not in second]
-    right = [letter for letter in second if letter not in first]
-    sizes = {letter: _size(x1, place) for place, letter in enumerate(first)}
-    sizes |= {letter: _size(x2, place) for place, letter in enumerate(second) if letter in right}
-    x1 = _grouped(x1, first, [*([letter] for letter in batch), left, summed], sizes)
-    x2 = _grouped(x2, second, [*([letter] for letter in batch), summed, right], sizes)
-    found = [*batch, *left, *right]
-    product = tf.reshape(tf.matmul(x1, x2), [sizes[letter] for letter in found])
-    order = [found.index(letter) for letter in wanted]
-    return product if order == sorted(order) else tf.transpose(product, order)
-
-
-def _size(x: Any, place: int) -> Any:
-    return keras_env.tensorflow().shape(x)[place] if x.shape[place] is None else int(x.shape[place])
-
-
-def _grouped(x: Any, letters: str, groups: list[list[str]], sizes: dict[str, Any]) -> Any:
-    """Bring the axes into the order of the groups, and make one axis of each group."""
-    tf = keras_env.tensorflow()
-    order = [letters.index(letter) for group in groups for letter in group]
-    x = x if order == sorted(order) else tf.transpose(x, order)
-    shape = []
-    for group in groups:
-        size: Any = 1
-        for letter in group:
-            size = (
-                size * sizes[letter]
-                if isinstance(size, int) and isinstance(sizes[letter], int)
-                else (tf.multiply(sizes[letter], size))
-            )
-        shape.append(size)
-    return tf.reshape(x, shape)

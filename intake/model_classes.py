@@ -77,11 +77,11 @@ SETTING_CLASSES = words(
 ACTIVATIONS = words(
     """
     celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
-    log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign
-    sparse_plus sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
+    log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softmax_v2 softplus
+    softsign sparse_plus sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
     """
 )
-"""Activations that Keras 2 or Keras 3 knows by name."""
+"""Activations that Keras 2 or Keras 3 knows by name; softmax_v2 is what TensorFlow 2 called its own softmax."""
 
 CODE_CLASSES = frozenset({"Lambda", "__lambda__"})
 """Hold Python code, stored as bytes, that runs when the file is opened."""
@@ -118,15 +118,30 @@ KERAS3_OPERATIONS = words(
 )
 """Operations of Keras 3 (`x + y` on tensors of a functional model) that only compute; those that take a function do not."""
 
-TENSORFLOW_NAMESPACES = ("math.", "nn.", "linalg.", "image.resize", "__operators__.")
+TENSORFLOW_NAMESPACES = ("math.", "nn.", "linalg.", "signal.", "image.resize", "__operators__.")
 TENSORFLOW_FUNCTIONS = words(
     """
-    abs add argmax argmin broadcast_to cast clip_by_value concat cos divide equal exp expand_dims gather greater
-    greater_equal identity less less_equal matmul maximum minimum multiply negative norm not_equal one_hot ones_like
-    pad pow reduce_max reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse round shape sigmoid sign
-    sin slice split sqrt square squeeze stack stop_gradient strided_slice subtract tanh tile transpose truediv unstack
-    zeros_like compat.v1.transpose compat.v1.shape compat.v1.gather compat.v1.squeeze compat.v1.nn.softmax
-    compat.v1.expand_dims compat.v1.pad compat.v1.concat
+    abs acos acosh add add_n argmax argmin argsort asin asinh atan atan2 atanh batch_to_space bitcast boolean_mask
+    broadcast_dynamic_shape broadcast_to cast clip_by_norm clip_by_value complex concat cos cosh cumsum depth_to_space
+    div divide einsum ensure_shape equal exp expand_dims eye fill floor gather gather_nd greater greater_equal identity
+    identity_n less less_equal linspace log logical_and logical_not logical_or matmul maximum meshgrid minimum multiply
+    negative norm not_equal one_hot ones ones_like pad pow range rank realdiv reduce_all reduce_any reduce_logsumexp
+    reduce_max reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse reverse_sequence roll round
+    saturate_cast scalar_mul scatter_nd searchsorted sequence_mask shape shape_n sigmoid sign sin sinh size slice sort
+    space_to_batch space_to_batch_nd space_to_depth split sqrt square squeeze stack stop_gradient strided_slice subtract
+    tan tanh tensor_scatter_nd_add tensor_scatter_nd_max tensor_scatter_nd_min tensor_scatter_nd_sub
+    tensor_scatter_nd_update tensordot tile to_float to_int32 transpose truediv truncatediv truncatemod unique
+    unravel_index unstack where zeros zeros_like
+    image.adjust_brightness image.adjust_contrast image.adjust_gamma image.adjust_hue image.adjust_saturation
+    image.central_crop image.combined_non_max_suppression image.convert_image_dtype image.crop_and_resize
+    image.crop_to_bounding_box image.extract_patches image.flip_left_right image.flip_up_down image.grayscale_to_rgb
+    image.hsv_to_rgb image.image_gradients image.non_max_suppression image.pad_to_bounding_box
+    image.per_image_standardization image.rgb_to_grayscale image.rgb_to_hsv image.rgb_to_yiq image.rgb_to_yuv image.rot90
+    image.sobel_edges image.total_variation image.transpose image.yiq_to_rgb image.yuv_to_rgb
     """
 )
-"""TensorFlow functions that a functional Keras 2 model may call by name. Others could read or write files."""
+"""TensorFlow functions that a functional Keras 2 model may call by name, also as `compat.v1.<name>`. Others could read or
+write files, or call Python."""
+
+RANDOM_FUNCTIONS = ("random.", "image.random_", "image.stateless_random_", "keras.backend.random_")
+"""TensorFlow functions that give something else at each call."""

@@ -18,6 +18,7 @@ import h5py
 
 from intake import keras_env
 from intake.custom_objects import by_trusted_name
+from intake.keras3_hdf5_operations import with_own_module
 from intake.model_classes import ACTIVATIONS, ONLY_WHILE_TRAINING
 from intake.model_config_scan import graph_node
 from intake.model_scan import ScannedModel
@@ -89,6 +90,8 @@ class _ConfigCleaner:
             return node["config"]
         if node.get("class_name") in ONLY_WHILE_TRAINING:
             self._note(f"{node['class_name']} changes images only while Keras 3 trains; it is left out here.")
+        if self.keras3:
+            node = with_own_module(node)
         node = by_trusted_name(node, self.keras3)
         if isinstance(node, str):
             return node
@@ -105,6 +108,8 @@ class _ConfigCleaner:
             return False
         if key == "dtype":
             return self._float32(value)
+        if key in ("activation", "recurrent_activation"):
+            return self.clean(_named_activation(value))
         return self.clean(value)
 
     def _free_batch(self, shape: Any, tell: bool = True) -> Any:
@@ -139,6 +144,13 @@ class _ConfigCleaner:
 
     def _note(self, sentence: str) -> None:
         self.notes.setdefault(sentence)
+
+
+def _named_activation(value: Any) -> Any:
+    """`Dense(activation=Activation("relu"))` was saved as a layer inside a layer, which no Keras opens again."""
+    while isinstance(value, dict) and value.get("class_name") == "Activation" and isinstance(value.get("config"), dict):
+        value = value["config"].get("activation")
+    return value
 
 
 def _in_todays_words(node: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from intake.model_classes import (
     KERAS3_OPERATIONS,
     LAYER_CLASSES,
     ONLY_IN_KERAS1,
+    RANDOM_FUNCTIONS,
     SETTING_CLASSES,
     TENSORFLOW_FUNCTIONS,
     TENSORFLOW_NAMESPACES,
@@ -231,8 +232,15 @@ def _function_reason(node: dict[str, Any]) -> str | None:
 def _tensorflow_reason(settings: object) -> str | None:
     function = settings.get("function") if isinstance(settings, dict) else None
     if isinstance(function, str):
-        if function in TENSORFLOW_FUNCTIONS or function.startswith(TENSORFLOW_NAMESPACES):
+        name = function.removeprefix("compat.v1.")
+        if name in TENSORFLOW_FUNCTIONS or name.startswith(TENSORFLOW_NAMESPACES):
             return None
+        if name.startswith(RANDOM_FUNCTIONS):
+            return (
+                f"it calls the TensorFlow function '{function[:60]}', which gives something else at each call, also outside "
+                "of training, so that no smaller model could be compared with this one. Take the mean instead, and save "
+                "the model again."
+            )
         if function.removeprefix("keras.activations.") in ACTIVATIONS:
             return None
     return (

@@ -156,8 +156,9 @@ def layer_names(library: Library, model: Any) -> dict[str, Any]:
             if id(operation) in known or not library.is_layer(operation):
                 continue
             known.add(id(operation))
-            if library.is_model(operation):
-                visit(operation, f"{prefix}{plain_name(operation.name)}_")
+            nested = operation if library.is_model(operation) else _model_for_each_step(library, operation)
+            if nested is not None:
+                visit(nested, f"{prefix}{plain_name(operation.name)}_")
             else:
                 names[_free_name(plain_name(operation.name), prefix, names.keys() | reserved)] = operation
 
@@ -208,15 +209,45 @@ def replay(
     tensors: dict[int, Any] = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
     for call in needed_calls(library, model):
         args, kwargs = library.map_tensors(lambda tensor: tensors[id(tensor)], (call.args, call.kwargs))
+        training = kwargs.get("training")
         if library.is_model(call.operation):
             nested_inputs = _ordered_inputs(call.operation, args, kwargs)
-            training = kwargs.get("training")
             outputs, _ = replay(library, call.operation, nested_inputs, _with_training(call_again, training))
+        elif (for_each_step := _model_for_each_step(library, call.operation)) is not None:
+            samples, steps = _steps_as_samples(args[0] if args else kwargs["inputs"])
+            outputs, _ = replay(library, for_each_step, [samples], _with_training(call_again, training))
+            outputs = _samples_as_steps(library.flatten(outputs)[0], steps)
         else:
             outputs = call_again(call, args, kwargs)
         tensors.update((id(old), new) for old, new in zip(call.outputs, _flat(outputs), strict=True))
     outputs = library.map_tensors(lambda tensor: tensors[id(tensor)], library.output_structure(model))
     return outputs, tensors
+
+
+def _model_for_each_step(library: Library, operation: Any) -> Any:
+    """The model inside a TimeDistributed, of one input and one output; None for anything else."""
+    wrapped = getattr(operation, "layer", None) if type(operation).__name__ == "TimeDistributed" else None
+    if wrapped is None or not library.is_model(wrapped):
+        return None
+    inputs, outputs = getattr(wrapped, "inputs", None), getattr(wrapped, "outputs", None)
+    return wrapped if inputs and outputs and len(inputs) == len(outputs) == 1 else None
+
+
+def _steps_as_samples(x: Any) -> tuple[Any, Any]:
+    """(samples, steps, ...) -> (samples * steps, ...); return that, and what undoes it: the number of steps."""
+    tf = keras_env.tensorflow()
+    steps = tf.shape(x)[1] if x.shape[1] is None else int(x.shape[1])
+    return tf.reshape(x, [-1, *_known_sizes(x, 2)]), steps
+
+
+def _samples_as_steps(x: Any, steps: Any) -> Any:
+    """(samples * steps, ...) -> (samples, steps, ...)."""
+    return keras_env.tensorflow().reshape(x, [-1, steps, *_known_sizes(x, 1)])
+
+
+def _known_sizes(x: Any, first: int) -> list[Any]:
+    sizes = keras_env.tensorflow().shape(x) if None in tuple(x.shape)[first:] else None
+    return [sizes[place] if x.shape[place] is None else int(x.shape[place]) for place in range(first, len(x.shape))]
 
 
 def _with_training(call_again: Callable[..., Any], training: bool | None) -> Callable[..., Any]:

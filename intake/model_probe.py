@@ -54,10 +54,16 @@ def outputs_of(model: Any, batch: Sequence[np.ndarray[Any, Any]]) -> list[np.nda
     run = model
     if _keeps_channels_first(model):  # TensorFlow runs it on a processor only when XLA compiles it
         run = keras_env.tensorflow().function(model, jit_compile=True)
-    outputs = run(batch[0] if len(batch) == 1 else list(batch), training=False)
-    flat = list(outputs.values()) if isinstance(outputs, dict) else outputs
-    flat = flat if isinstance(flat, list | tuple) else [flat]
-    return [np.asarray(output) for output in flat]
+    outputs = run(_in_its_structure(model, batch), training=False)
+    return [np.asarray(output) for output in keras_env.tensorflow().nest.flatten(outputs)]
+
+
+def _in_its_structure(model: Any, batch: Sequence[np.ndarray[Any, Any]]) -> Any:
+    """Keras 3 takes arrays for a dictionary of inputs only by their names."""
+    structure = getattr(getattr(model, "_functional", None) or model, "_inputs_struct", None)
+    if isinstance(structure, dict):
+        return keras_env.keras3().tree.pack_sequence_as(structure, list(batch))
+    return batch[0] if len(batch) == 1 else list(batch)
 
 
 def _keeps_channels_first(model: Any) -> bool:

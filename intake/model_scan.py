@@ -23,6 +23,7 @@ import h5py
 
 from intake.errors import UnsupportedModel
 from intake.keras1_config import in_words_of_keras2
+from intake.keras3_hdf5_operations import with_modules_of_operations
 from intake.model_config_scan import config_problems
 from intake.model_hdf5_scan import hdf5_problems
 from intake.model_info import UploadedFormat
@@ -128,12 +129,13 @@ def _scan_hdf5(path: Path) -> ScannedModel:
             raise UnsupportedModel(_weights_only(path, file))
         version = _text_attribute(file, "keras_version") or _weights_attribute(file, "keras_version")
         training = _optional_json(_text_attribute(file, "training_config"))
-    config = in_words_of_keras2(_parsed(text, path.name))
+    version = version or ("3" if _looks_like_keras3(text) else None)
+    keras3 = (version or "").startswith("3")
+    parsed = _parsed(text, path.name)
+    config = with_modules_of_operations(parsed) if keras3 else in_words_of_keras2(parsed)
     problems = config_problems(config, path.name)
     if problems:
         raise UnsupportedModel(problems)
-    version = version or ("3" if _looks_like_keras3(text) else None)
-    keras3 = (version or "").startswith("3")
     return _scanned(path, "h5_keras3" if keras3 else "h5", version, config, {}, training)
 
 

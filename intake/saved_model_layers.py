@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from intake.einsum import einsum
 from intake.saved_model_graph import Node
 from intake.saved_model_translation import Handler, Translation, attribute_value, is_tensor
 from intake.saved_model_values import Array, Converted, Expanded, Filled, Flattened, Layer, Value, shape_of, tensor_of
@@ -114,7 +115,7 @@ def _einsum(t: Translation, node: Node, values: list[Value]) -> Value:
     if isinstance(values[0], np.ndarray) and is_tensor(values[1]):
         (first, second), result = equation.split("->")[0].split(","), equation.split("->")[1]
         return _einsum_dense(t, node, f"{second},{first}->{result}", values[1], values[0])
-    return _einsum_of_tensors(t, equation, tensor_of(values[0]), tensor_of(values[1]))
+    return einsum(equation, *map(tensor_of, values))
 
 
 def _einsum_dense(t: Translation, node: Node, equation: str, x: Value, kernel: Array) -> Value:
@@ -132,25 +133,6 @@ def _einsum_dense(t: Translation, node: Node, equation: str, x: Value, kernel: A
         t, "EinsumDense", settings, [kernel], x, t.weight_name(kernel, node), takes_bias=last is not None,
         takes_activation=True, bias_size=last or 0,
     )  # fmt: skip
-
-
-def _einsum_of_tensors(t: Translation, equation: str, first: Any, second: Any) -> Any:
-    """Two tensors multiplied as an equation says, by transposing, one matmul and transposing back."""
-    (left, right), result = equation.split("->")[0].split(","), equation.split("->")[1]
-    shared = [letter for letter in left if letter in right and letter in result]
-    summed = [letter for letter in left if letter in right and letter not in result]
-    own_left = [letter for letter in left if letter not in right]
-    own_right = [letter for letter in right if letter not in left]
-    if len(summed) != 1 or len(own_left) != 1 or len(own_right) != 1:
-        raise ValueError(f"equation {equation}")
-    one = _transposed(t, first, left, [*shared, *own_left, *summed])
-    other = _transposed(t, second, right, [*shared, *summed, *own_right])
-    return _transposed(t, t.tf.linalg.matmul(one, other), [*shared, *own_left, *own_right], list(result))
-
-
-def _transposed(t: Translation, tensor: Any, given: Any, wanted: list[str]) -> Any:
-    axes = [list(given).index(letter) for letter in wanted]
-    return tensor if axes == sorted(axes) else t.tf.transpose(tensor, axes)
 
 
 # ---------------------------------------------------------------- embeddings

@@ -98,7 +98,11 @@ ACTING_PARTS = ("Dataset", "Iterator", "SummaryWriter", "WriteSummary", "PyFunc"
 """Operations with one of these in their name reach outside as well, as far as they are not on the lists above."""
 
 
+HANDED_OVER = _names("IteratorGetNext IteratorGetNextAsOptional OptionalHasValue OptionalGetValue")
+"""Take samples from an iterator that the caller hands over: Keras 2 saves the `adapt` of a Normalization, which does."""
+
+
 def acts_outside(op: str) -> bool:
     """Tell whether an operation reaches files, the network, Python, the console or other processes."""
-    known = COMPUTING | VARIABLES | CALLS | ABOUT_TEXT
+    known = COMPUTING | VARIABLES | CALLS | ABOUT_TEXT | HANDED_OVER
     return op in ACTING or (op not in known and any(part in op for part in ACTING_PARTS))

@@ -233,10 +233,20 @@ OPERATIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "Cast": lambda ops, x, y: ops.cast(x, "int32"),
     "Clip": lambda ops, x, y: ops.clip(x, -0.5, 0.7),
     "Concatenate": lambda ops, x, y: ops.concatenate([x, y, x], axis=1),
-    "Einsum": lambda ops, x, y: [
-        ops.einsum(equation, x, y)
-        for equation in ("bij,bkj->bik", "bij,bkj->kbi", "bij,bij->bj", "bij,cij->bc", "bij,bkl->bijkl", "bij,bkj->ib")
-    ],
+    "Einsum": lambda ops, x, y: (
+        [
+            ops.einsum(equation, x, y)
+            for equation in (
+                "bij,bkj->bik",
+                "bij,bkj->kbi",
+                "bij,bij->bj",
+                "bij,cij->bc",
+                "bij,bkl->bijkl",
+                "bij,bkj->ib",
+            )
+        ]
+        + [ops.einsum("bij->bj", x), ops.einsum("b...d,bkd->bk...", x, y), ops.einsum("bij,bkj,bil->bkl", x, y, x)]
+    ),
     "ExpandDims": lambda ops, x, y: ops.expand_dims(x, axis=1),
     "Flip": lambda ops, x, y: ops.flip(x, axis=1),
     "FloorDivide": lambda ops, x, y: ops.floor_divide(x, 0.3),

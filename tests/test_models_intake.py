@@ -147,6 +147,9 @@ def test_all_problems_of_a_configuration_are_told_at_once(tmp_path: Path) -> Non
         ({"class_name": "TFSMLayer", "module": "keras.layers", "config": {"name": "x", "filepath": "/"}}, "TFSMLayer"),
         ({"class_name": "TFOpLambda", "config": {"name": "x", "function": "io.write_file"}}, "'io.write_file'"),
         ({"class_name": "TFOpLambda", "config": {"name": "x", "function": "load_op_library"}}, "'load_op_library'"),
+        ({"class_name": "TFOpLambda", "config": {"name": "x", "function": "compat.v1.py_func"}}, "py_func"),
+        ({"class_name": "TFOpLambda", "config": {"name": "x", "function": "map_fn"}}, "'map_fn'"),
+        ({"class_name": "TFOpLambda", "config": {"name": "x", "function": "random.normal"}}, "something else at each"),
         ({"class_name": "IntegerLookup", "config": {"name": "x", "vocabulary": "/etc/passwd"}}, "path of another file"),
         ({"class_name": "Activation", "config": {"name": "x", "activation": {"class_name": "__lambda__"}}}, "code"),
         ({"class_name": "Dense", "config": {"name": "x", "function": ["4wEA", None, None]}}, "Python code"),
@@ -160,6 +163,16 @@ def test_all_problems_of_a_configuration_are_told_at_once(tmp_path: Path) -> Non
 def test_whatever_could_run_code_or_read_files_is_refused(tmp_path: Path, layer: dict[str, Any], words: str) -> None:
     assert words in problems_of(write_h5(tmp_path / "a.h5", with_layers(layer)))
     assert words in problems_of(write_keras(tmp_path / "a.keras", with_layers(layer)))
+
+
+def test_tensorflow_calls_of_keras2(tmp_path: Path) -> None:
+    """Names as tf_keras records them, some of them only in `compat.v1`."""
+    keras, tf = keras_env.keras2(), keras_env.tensorflow()
+    x = inputs = keras.Input((6, 4))
+    x = x * tf.norm(x, axis=-1, keepdims=True)
+    x = tf.where(x > 0, x, tf.roll(x, 1, axis=1)) + keras.layers.Embedding(6, 4)(tf.range(6))
+    keras.Model(inputs, keras.layers.Dense(2)(x)).save(tmp_path / "model.h5")
+    assert inspect_model(tmp_path / "model.h5", tmp_path / "prepared").probe_max_difference < 1e-4
 
 
 def test_deeply_nested_configuration_is_refused(tmp_path: Path) -> None:
@@ -401,8 +414,20 @@ def sequences(keras: Any) -> Any:
     return keras.Sequential(stack)
 
 
+def video(keras: Any) -> Any:
+    """A model for each frame; its weights are in another order in the two Kerases."""
+    layers = keras.layers
+    frame = keras.Input((6, 6, 2))
+    x = layers.BatchNormalization()(layers.Conv2D(3, 3)(frame))
+    for_each = keras.Model(frame, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(3, 1)(x))))
+    inputs = keras.Input((None, 6, 6, 2))
+    x = layers.Conv1D(3, 2)(layers.TimeDistributed(for_each)(inputs))
+    return keras.Model(inputs, layers.Dense(1)(layers.GlobalAveragePooling1D()(x)))
+
+
 BUILDERS = (
     residual, several_inputs_and_outputs, nested_twice, embedding_gru, bidirectional_lstm, attention, images, sequences,
+    video,
 )  # fmt: skip
 
 
@@ -474,6 +499,18 @@ def test_keras2_round_trip(tmp_path: Path, build: Callable[[Any], Any], extensio
     assert info.uploaded_format == ("keras2" if extension == ".keras" else "h5")
 
 
+@pytest.mark.parametrize("library", ["keras2", "keras3"])
+def test_named_inputs_and_outputs_in_any_order(tmp_path: Path, library: str) -> None:
+    keras = getattr(keras_env, library)()
+    inputs = {"zebra": keras.Input((4,), name="zebra"), "ant": keras.Input((3,), name="ant")}
+    x = keras.layers.Concatenate()([keras.layers.Dense(2)(inputs["zebra"]), inputs["ant"]])
+    outputs = {"yak": keras.layers.Dense(3, name="yak")(x), "bee": keras.layers.Dense(1, name="bee")(x)}
+    keras.Model(inputs, outputs).save(tmp_path / "model.keras")
+    info = inspect_model(tmp_path / "model.keras", tmp_path / "prepared")
+    assert info.probe_max_difference < 1e-4
+    assert set(load_prepared(tmp_path / "prepared").output_names) == {"yak", "bee"}
+
+
 def test_changing_one_layer_only_and_facts(tmp_path: Path) -> None:
     keras = keras_env.keras3()
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, name="a"), keras.layers.Dense(3, name="b")])
@@ -522,6 +559,35 @@ def test_operations_between_layers(tmp_path: Path) -> None:
     x = keras.ops.concatenate([x[:, :2], keras.ops.reshape(x, (-1, 6))], axis=-1)
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
     round_trip(model, tmp_path / "m.keras", keras.models.load_model)
+
+
+def test_operations_between_layers_of_an_hdf5_file(tmp_path: Path) -> None:
+    """Keras 3 writes them without their module, and cannot open the file itself."""
+    keras = keras_env.keras3()
+    inputs = keras.Input((4, 6))
+    inner = keras.Input((4, 6))
+    scaled = keras.Model(inner, inner / 127.5 - 1.0)
+    x = keras.layers.Dense(6)(scaled(inputs))
+    x = keras.ops.softmax(keras.ops.abs(x[:, 1:]) * x[:, :-1], axis=-1)
+    x = keras.layers.Add()([x, keras.ops.norm(x, axis=-1, keepdims=True)])
+    original = keras.Model(inputs, keras.layers.Dense(2)(x))
+    original.save(tmp_path / "model.h5")
+    info = inspect_model(tmp_path / "model.h5", tmp_path / "prepared")
+    prepared = load_prepared(tmp_path / "prepared")
+    batch = random_batch(original)
+    assert_equal(run(original, batch), run(prepared, batch))
+    assert save_as_uploaded(prepared, tmp_path / "model.h5", info, tmp_path / "returned").is_file()
+
+
+@pytest.mark.parametrize("library", ["keras2", "keras3"])
+def test_a_layer_as_an_activation(tmp_path: Path, library: str) -> None:
+    """`Dense(activation=Activation("relu"))` was saved as a layer inside a layer."""
+    keras = getattr(keras_env, library)()
+    layers = keras.layers
+    stack = [layers.Dense(4, activation=layers.Activation("relu")), layers.Dense(3, activation=layers.LeakyReLU(0.1))]
+    keras.Sequential([keras.Input((4,)), *stack]).save(tmp_path / "model.h5")
+    inspect_model(tmp_path / "model.h5", tmp_path / "prepared")
+    assert load_prepared(tmp_path / "prepared").layers[1].activation.__name__ == "relu"
 
 
 def test_what_keras2_has_not_got_is_named(tmp_path: Path) -> None:

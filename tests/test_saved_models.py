@@ -169,6 +169,18 @@ def test_what_was_exported_is_rebuilt_from_its_graph(tmp_path: Path, name: str, 
 
 
 @pytest.mark.slow
+def test_an_adapted_normalization(tmp_path: Path) -> None:
+    """Keras 2 saves the function that adapted it, which takes samples from an iterator; nothing calls it."""
+    keras = keras_env.keras2()
+    normalization = keras.layers.Normalization()
+    normalization.adapt(np.random.default_rng(0).normal(5, 3, (20, 4)).astype("float32"))
+    model = keras.Sequential([keras.Input((4,)), normalization, keras.layers.Dense(2)])
+    model.save(tmp_path / "model", save_format="tf")
+    batch = np.random.default_rng(1).normal(5, 3, (3, 4)).astype("float32")
+    inspect_model(zipped(tmp_path / "model"), tmp_path / "prepared")
+    np.testing.assert_allclose(load_prepared(tmp_path / "prepared")(batch), model(batch), atol=1e-5)
+
+
 def test_a_masked_recurrent_model_of_keras3(tmp_path: Path) -> None:
     keras = keras_env.keras3()
     inputs = keras.Input((9,), dtype="int32")
