@@ -36,7 +36,7 @@ class QuantizationAwareParams(TechniqueParams):
     weight_bits: int = parameter(
         8,
         "Bits of a weight",
-        "8: int8; 4: half of that; 2 and 3 are stored as 4, but compress better. Fewer bits need more epochs.",
+        "8: int8; 4: half of it; 2 and 3 are stored as 4, but compress better: train 10 epochs, learning rate 1e-3.",
         unit="bits",
         ge=2,
         le=8,
@@ -47,7 +47,7 @@ class QuantizationAwareParams(TechniqueParams):
     weight_range: WeightRange = parameter(
         "min_max",
         "Range of weights",
-        "min_max ends it at a kernel's largest weight; mse where rounding loses least, which 2 to 4 bits need.",
+        "min_max ends it at the largest weight, which compresses better; mse where rounding loses least: fewer epochs.",
     )
     per_axis: bool = parameter(
         True,
