@@ -21,7 +21,7 @@ from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KernelKey
 from optimizers.layer_facts import KernelFacts, LayerFacts
 from optimizers.post_training_quantization import in_a_loop, quantized_kernels, scale_bytes
-from optimizers.quantization_scheme import WeightScheme, quantization_aware
+from optimizers.quantization_scheme import WeightScheme, float_weights, last_part, quantization_aware
 from optimizers.technique import Technique, TechniqueParams, Wrapped
 from optimizers.treatment import Treatment, acts, left
 from optimizers.weight_bits import PACKED_BITS, in_bits, verify_bits, why_eight_bits
@@ -135,7 +135,7 @@ class QuantizationAwareTraining(Technique):
         wrapped = {layer.name.removeprefix("quant_"): layer for layer in trained.layers}
         for layer in clean.layers:
             if layer.weights:
-                layer.set_weights(_float_weights(layer, wrapped[layer.name]))
+                layer.set_weights(float_weights(layer, wrapped[layer.name]))
         return clean
 
     def kernel_variables(self, wrapped: Any) -> dict[KernelKey, Any]:
@@ -144,7 +144,7 @@ class QuantizationAwareTraining(Technique):
         for layer in wrapped.layers:
             if layer.name.startswith("quant_") and hasattr(layer, "layer"):
                 for variable in layer.trainable_weights:
-                    found[(layer.layer.name, _last_part(variable))] = variable
+                    found[(layer.layer.name, last_part(variable))] = variable
         return found
 
     def conversion(self, params: QuantizationAwareParams, before: Conversion) -> Conversion:
@@ -248,16 +248,3 @@ def _what_happens(layer: LayerFacts, bits: int, params: QuantizationAwareParams)
         return f"Trained with {bits}-bit rounding of its weights, stored in int8 with {2**bits - 1} values."
     stays = why_eight_bits(layer) if params.weight_bits < 8 else ""
     return f"Trained with 8-bit rounding, stored in int8. {stays}".strip()
-
-
-def _float_weights(layer: Any, wrapped: Any) -> list[np.ndarray]:
-    """The quantizing wrapper replaces `layer.kernel` by a tensor, so weights are found by name among its variables."""
-    if type(wrapped) is type(layer):
-        return list(wrapped.get_weights())
-    found = {_last_part(weight): weight for weight in wrapped.weights}
-    return [found[_last_part(weight)].numpy() for weight in layer.weights]
-
-
-def _last_part(weight: Any) -> str:
-    """ "kernel" of "quant_conv/kernel:0"."""
-    return str(weight.name).split(":")[0].split("/")[-1]

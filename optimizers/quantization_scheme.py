@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from intake.keras_env import keras2, tfmot
 from optimizers.technique import clone_with_weights
 from optimizers.weight_ranges import WeightRange, weight_quantizer
@@ -100,3 +102,19 @@ def _with_own_weights(config: Any, layer: Any, weight_scheme: WeightScheme) -> A
     per_axis = weight_scheme.per_axis and type(layer) is layers.Conv2D  # the converter fails on a Dense with it
     own.weight_quantizer = weight_quantizer(weight_scheme.bits.get(layer.name, 8), per_axis, weight_scheme.weight_range)
     return own
+
+
+def float_weights(layer: Any, wrapped: Any) -> list[np.ndarray]:
+    """Return the weights of `layer`, in its order, from the layer that quantizes it.
+
+    The quantizing wrapper replaces `layer.kernel` by a tensor, so weights are found by name among its variables.
+    """
+    if type(wrapped) is type(layer):
+        return list(wrapped.get_weights())
+    found = {last_part(weight): weight for weight in wrapped.weights}
+    return [found[last_part(weight)].numpy() for weight in layer.weights]
+
+
+def last_part(weight: Any) -> str:
+    """Return "kernel" of "quant_conv/kernel:0"."""
+    return str(weight.name).split(":")[0].split("/")[-1]

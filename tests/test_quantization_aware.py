@@ -95,7 +95,9 @@ def test_layers_have_their_own_bits_and_what_must_have_eight_keeps_them(easy_dat
 
 
 def test_a_treatment_says_which_layer_keeps_eight_bits_and_why() -> None:
-    reasons = {t.layer: t.reason for t in QAT.treatments(facts_of(mixed_model()), QAT.Params(weight_bits=4))}
+    reasons = {
+        t.layer: t.reason for t in QAT.treatments(facts_of(mixed_model()), QAT.Params.checked({"weight_bits": 4}))
+    }
     assert reasons["conv"] == "Trained with 4-bit rounding of its weights, stored in int4."
     assert "DepthwiseConv2D layer in 8 bits only" in reasons["depthwise"]
     assert "on sequences or images" in reasons["of_pixels"]
@@ -149,12 +151,12 @@ def test_parameters_that_cannot_go_together_say_why(params: dict[str, Any], mess
 )
 def test_bits_that_a_layer_cannot_have_say_why(params: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParams, match=message):
-        QAT.treatments(facts_of(mixed_model()), QAT.Params(**params))
+        QAT.treatments(facts_of(mixed_model()), QAT.Params.checked(params))
 
 
 def test_a_loop_has_eight_bits_only() -> None:
     with pytest.raises(InvalidParams, match="becomes a loop"):
-        QAT.treatments([loop_facts()], QAT.Params(weight_bits=4))
+        QAT.treatments([loop_facts()], QAT.Params.checked({"weight_bits": 4}))
     assert QAT.treatments([loop_facts()], QAT.Params())[0].verdict == "acts"
 
 
