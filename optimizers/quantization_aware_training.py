@@ -22,7 +22,7 @@ from optimizers.kept import Kept, KernelKey
 from optimizers.layer_facts import KernelFacts, LayerFacts
 from optimizers.post_training_quantization import in_a_loop, quantized_kernels, scale_bytes
 from optimizers.quantization_scheme import WeightScheme, float_weights, last_part, quantization_aware
-from optimizers.technique import Technique, TechniqueParams, Wrapped
+from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
 from optimizers.weight_bits import PACKED_BITS, in_bits, verify_bits, why_eight_bits
 from optimizers.weight_ranges import WeightRange
@@ -121,6 +121,7 @@ class QuantizationAwareTraining(Technique):
         kept: Kept,
     ) -> Wrapped:
         """Annotate what TFMOT can emulate, then start every range from real activations."""
+        model = clone_with_weights(model)  # stripped of earlier wrappers, layers look as if they were called twice
         emulated = emulated_layers(model, params.leave_as_is)
         if not emulated or any(becomes_a_loop(layer) for layer in model.layers):
             return Wrapped(model)  # there is nothing to emulate, or the file could not keep the ranges
