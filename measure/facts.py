@@ -44,6 +44,8 @@ class WeightOf(BaseModel):
     BatchNormalization that follows into the kernel."""
     has_rescaled_inputs: bool = False
     """The same for each input channel, where a BatchNormalization comes before."""
+    bits: int = 8
+    """Bits of each weight, 2 to 8; counts only where a technique decides the number format of the file."""
 
 
 def located(tensors: list[WeightTensor], weights: list[WeightOf]) -> list[tuple[WeightOf, WeightTensor | None]]:

@@ -26,8 +26,10 @@ def has_batch_statistics(model: Any) -> bool:
 
 
 def _layers(model: Any) -> list[Any]:
+    """Also those within the wrappers of quantization-aware training."""
     kind = keras2().layers.BatchNormalization
-    return [layer for layer in model.layers if isinstance(layer, kind) and layer.trainable]
+    within = [getattr(layer, "layer", layer) for layer in model.layers]
+    return [layer for layer in within if isinstance(layer, kind) and layer.trainable]
 
 
 def freeze_batch_normalization(model: Any) -> set[str]:

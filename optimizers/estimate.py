@@ -101,13 +101,20 @@ def _change(
         added += step.entry.added_bytes(sample.channels, step.checked_params)
     if not folded:
         values = values * sample.factor
-    raw = sample.size * (values.itemsize - FLOAT_BYTES) + added
-    compressed = compressed_bytes(values) - compressed_before
+    bits = steps[-1].entry.stored_bits(steps[-1].checked_params, layer) or 8 * values.itemsize
+    raw = sample.size * (bits / 8 - FLOAT_BYTES) + added
+    compressed = compressed_bytes(packed(values) if bits == 4 else values) - compressed_before
     return raw, compressed * sample.scale_up + added * ADDED_IN_GZIP
 
 
 ADDED_IN_GZIP = 0.35
 """How much of the scales and names beside a kernel is left in gzip."""
+
+
+def packed(values: np.ndarray) -> np.ndarray:
+    """Return 4-bit values (int8, -8 to 7) as the file has them, two a byte, the low half first: uint8."""
+    halves = np.append(values.reshape(-1), np.zeros(values.size % 2, np.int8)).astype(np.uint8) & 0x0F
+    return np.asarray(halves[::2] | halves[1::2] << 4, np.uint8)
 
 
 def compressed_bytes(values: np.ndarray) -> int:

@@ -53,6 +53,8 @@ class LayerFacts(BaseModel):
     """True where a BatchNormalization follows: the converter multiplies it into the kernel, channel by channel."""
     has_rescaled_inputs: bool = False
     """True where one comes before: the converter multiplies it into the kernel, input by input."""
+    input_rank: int = 2
+    """Axes of what goes in, that of the batch included; 0 where there are several inputs."""
     becomes_a_loop: bool = False
     """True for a recurrent layer that LiteRT runs step by step."""
     obstacles: dict[str, str] = {}
@@ -89,6 +91,7 @@ def _facts(layer: Any, obstacles: dict[str, str], sparse_inference_obstacle: str
         kernels=tuple(kernel_facts(layer, kernel) for kernel in kernels_of(layer)),
         is_rescaled=_is_followed_by_batch_normalization(layer),
         has_rescaled_inputs=_comes_after_batch_normalization(layer),
+        input_rank=_input_rank(layer),
         becomes_a_loop=becomes_a_loop(layer),
         obstacles=obstacles,
         sparse_inference_obstacle=sparse_inference_obstacle,
@@ -104,6 +107,11 @@ def kernel_facts(layer: Any, kernel: Kernel) -> KernelFacts:
         shape=tuple(kernel.variable.shape.as_list()),
         input_axis=input_axis(layer, kernel),
     )
+
+
+def _input_rank(layer: Any) -> int:
+    ranks = {len(tensor.shape) for node in layer.inbound_nodes for tensor in _listed(node.input_tensors)}
+    return ranks.pop() if len(ranks) == 1 and len(_listed(layer.inbound_nodes[0].input_tensors)) == 1 else 0
 
 
 def _is_followed_by_batch_normalization(layer: Any) -> bool:

@@ -4,35 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from intake.keras_env import keras2, tfmot
+from intake.errors import InvalidParams
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
-from measure.loops import becomes_a_loop, meets_a_mask
+from measure.loops import becomes_a_loop
 from measure.weights import WeightTensor
 from optimizers.activation_ranges import set_activation_ranges
 from optimizers.declaration import parameter
+from optimizers.emulated_layers import emulated_layers, why_not_emulated
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KernelKey
 from optimizers.layer_facts import KernelFacts, LayerFacts
-from optimizers.post_training_quantization import (
-    in_a_loop,
-    in_eight_bits,
-    quantized_kernels,
-    scale_bytes,
-    verify_dtype,
-)
+from optimizers.post_training_quantization import in_a_loop, quantized_kernels, scale_bytes
+from optimizers.quantization_scheme import WeightScheme, float_weights, last_part, quantization_aware
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
-from optimizers.wrapping import fits_a_wrapper
+from optimizers.weight_bits import PACKED_BITS, in_bits, verify_bits, why_eight_bits
+from optimizers.weight_ranges import WeightRange
+
+Bits = Annotated[int, Field(ge=2, le=8)]
 
 
 class QuantizationAwareParams(TechniqueParams):
-    """8-bit quantization; ranges start from representative samples."""
+    """8-bit activations, 2- to 8-bit weights; ranges start from representative samples."""
 
+    weight_bits: int = parameter(
+        8,
+        "Bits of a weight",
+        "8: int8; 4: half of it; 2 and 3 are stored as 4, but compress better: train 10 epochs, learning rate 1e-3.",
+        unit="bits",
+        ge=2,
+        le=8,
+    )
+    layer_weight_bits: dict[str, Bits] = parameter(
+        {}, "Bits by layer", "More bits for layers that lose much (often the first and the last), fewer for large ones."
+    )
+    weight_range: WeightRange = parameter(
+        "min_max",
+        "Range of weights",
+        "min_max ends it at the largest weight, which compresses better; mse where rounding loses least: fewer epochs.",
+    )
+    per_axis: bool = parameter(
+        True,
+        "Scale for each channel",
+        "A scale for each output channel of a convolution, which is more accurate; off: one for the whole kernel.",
+        advanced=True,
+    )
     representative_samples: int = parameter(
         200,
         "Representative samples",
@@ -42,20 +64,52 @@ class QuantizationAwareParams(TechniqueParams):
         le=10_000,
     )
 
+    @property
+    def fewest_bits(self) -> int:
+        """Of any layer."""
+        return min(self.weight_bits, *self.layer_weight_bits.values(), 8)
+
+    def bits_of(self, layer: LayerFacts) -> int:
+        """Return the bits of the weights of a layer."""
+        return 8 if why_eight_bits(layer) else self.layer_weight_bits.get(layer.name, self.weight_bits)
+
 
 class QuantizationAwareTraining(Technique):
-    """TFMOT's 8-bit scheme on every layer that it supports; the converter calibrates the rest."""
+    """TFMOT's scheme on every layer that it supports; the converter calibrates the rest."""
 
     name = "quantization_aware_training"
     title = "Quantization-aware training"
-    summary = "Fine-tunes the model with 8-bit rounding in the loop, then stores everything in int8."
-    use_when = "int8 after training loses accuracy and you have training data."
+    summary = (
+        "Fine-tunes the model with the rounding in the loop, then stores it in int8, or its weights in 2 to 4 bits."
+    )
+    use_when = "int8 after training loses accuracy, or 8 bits are too many, and you have training data."
     avoid_when = "post-training quantization is already accurate enough: it is quicker and as small."
-    shrinks = "the raw .tflite, to about a quarter; weights and arithmetic are int8."
+    shrinks = "the raw .tflite, to about a quarter (8 bits) or an eighth (4 bits); arithmetic is int8."
     source = "Jacob et al. 2018, Quantization and training of neural networks (arXiv 1712.05877)"
     Params = QuantizationAwareParams
     fine_tuning = FineTuning(epochs=1, learning_rate=1e-4)
     converts = True
+
+    def check(self, params: QuantizationAwareParams) -> None:
+        """Refuse what cannot go together, all at once."""
+        problems = []
+        if not params.per_axis and params.fewest_bits < 8:
+            problems.append(
+                f"`per_axis` off is possible only with 8 bits, got {params.fewest_bits}: where the converter multiplies "
+                "a BatchNormalization into a kernel with one scale, it comes out in 8 bits again. Leave `per_axis` on."
+            )
+        if params.leave_as_is and params.fewest_bits < 8:
+            problems.append(
+                f"`leave_as_is` is possible only with 8 bits, got {params.fewest_bits}: the converter brings the layers "
+                "around one in float32 back to 8 bits. Give such a layer 8 bits in `layer_weight_bits` instead."
+            )
+        elif both := sorted(set(params.layer_weight_bits) & set(params.leave_as_is)):
+            problems.append(
+                f"`layer_weight_bits` gives bits to layers that `leave_as_is` leaves in float32: {', '.join(both)}. "
+                "Name each in one of them only."
+            )
+        if problems:
+            raise InvalidParams(problems)
 
     def wrap(
         self,
@@ -67,12 +121,13 @@ class QuantizationAwareTraining(Technique):
         kept: Kept,
     ) -> Wrapped:
         """Annotate what TFMOT can emulate, then start every range from real activations."""
-        emulated = _emulated(model, params)
+        model = clone_with_weights(model)  # stripped of earlier wrappers, layers look as if they were called twice
+        emulated = emulated_layers(model, params.leave_as_is)
         if not emulated or any(becomes_a_loop(layer) for layer in model.layers):
             return Wrapped(model)  # there is nothing to emulate, or the file could not keep the ranges
-        wrapped = tfmot().quantization.keras.quantize_apply(
-            _annotated(model, emulated), _scheme_without(model, emulated)
-        )
+        chosen = {weight.layer: weight.bits for weight in weights}
+        bits = {name: chosen.get(name, 8) for name in emulated}
+        wrapped = quantization_aware(model, WeightScheme(bits, params.per_axis, params.weight_range))
         set_activation_ranges(wrapped, model, representative)
         return Wrapped(wrapped)
 
@@ -81,7 +136,7 @@ class QuantizationAwareTraining(Technique):
         wrapped = {layer.name.removeprefix("quant_"): layer for layer in trained.layers}
         for layer in clean.layers:
             if layer.weights:
-                layer.set_weights(_float_weights(layer, wrapped[layer.name]))
+                layer.set_weights(float_weights(layer, wrapped[layer.name]))
         return clean
 
     def kernel_variables(self, wrapped: Any) -> dict[KernelKey, Any]:
@@ -90,7 +145,7 @@ class QuantizationAwareTraining(Technique):
         for layer in wrapped.layers:
             if layer.name.startswith("quant_") and hasattr(layer, "layer"):
                 for variable in layer.trainable_weights:
-                    found[(layer.layer.name, _last_part(variable))] = variable
+                    found[(layer.layer.name, last_part(variable))] = variable
         return found
 
     def conversion(self, params: QuantizationAwareParams, before: Conversion) -> Conversion:
@@ -109,28 +164,59 @@ class QuantizationAwareTraining(Technique):
     def treatment(self, layer: LayerFacts, params: QuantizationAwareParams) -> Treatment:
         """Layers that TFMOT emulates train with rounding; the others are quantized by the converter."""
         why = layer.obstacles.get(self.name)
-        if not why:
-            return acts(layer, "Trained with 8-bit rounding, stored in int8.", quantized_kernels(layer, 1))
         if not layer.kernels:
-            return left(layer, f"{why} The converter quantizes it after the training, from representative samples.")
-        weights = quantized_kernels(layer, 1)
-        return acts(layer, f"{why} Stored in int8 after the training, calibrated on representative samples.", weights)
+            if why:
+                return left(layer, f"{why} The converter quantizes it after the training, from representative samples.")
+            return acts(layer, "Trained with 8-bit rounding of what it puts out.")
+        if why:
+            weights = quantized_kernels(layer, 1)
+            return acts(
+                layer, f"{why} Stored in int8 after the training, calibrated on representative samples.", weights
+            )
+        bits = params.bits_of(layer)
+        weights = tuple(weight.model_copy(update={"bits": bits}) for weight in quantized_kernels(layer, 1))
+        return acts(layer, _what_happens(layer, bits, params), weights)
 
     def treatments(self, layers: Sequence[LayerFacts], params: QuantizationAwareParams) -> tuple[Treatment, ...]:
         """As of the base; where the file has a loop, it trains in float and stores the weights in int8."""
         found = super().treatments(layers, params)
-        if not any(layer.becomes_a_loop for layer in layers):
+        has_loop = any(layer.becomes_a_loop for layer in layers)
+        if params.fewest_bits < 8 and (problems := self._bits_that_cannot_be(layers, params)):
+            raise InvalidParams(problems)
+        if not has_loop:
             return found
         return tuple(
             in_a_loop(layer) if treatment.verdict == "acts" else treatment
             for layer, treatment in zip(layers, found, strict=True)
         )
 
+    def _bits_that_cannot_be(self, layers: Sequence[LayerFacts], params: QuantizationAwareParams) -> list[str]:
+        if any(layer.becomes_a_loop for layer in layers):
+            return [_IN_A_LOOP]
+        return [
+            f"`layer_weight_bits` gives {layer.name} {bits} bits, which is not possible. {why} Leave it out there."
+            for layer in layers
+            if (bits := params.layer_weight_bits.get(layer.name, 8)) < 8 and (why := self._why_eight_bits(layer))
+        ]
+
+    def _why_eight_bits(self, layer: LayerFacts) -> str:
+        if not layer.kernels:
+            return "It has no kernel."
+        return layer.obstacles.get(self.name) or why_eight_bits(layer)
+
     def simulate(
         self, values: np.ndarray, params: QuantizationAwareParams, layer: LayerFacts, kernel: KernelFacts
     ) -> np.ndarray:
-        """Rounded to int8."""
-        return in_eight_bits(values.reshape(1, -1)).reshape(values.shape)
+        """Rounded to the layer's bits."""
+        bits = self._stored(params, layer)
+        return in_bits(values, bits, per_axis=False, least_error=params.weight_range == "mse")
+
+    def stored_bits(self, params: QuantizationAwareParams, layer: LayerFacts) -> int:
+        """4 of packed int4, or 8."""
+        return PACKED_BITS if self._stored(params, layer) <= PACKED_BITS else 8
+
+    def _stored(self, params: QuantizationAwareParams, layer: LayerFacts) -> int:
+        return 8 if self._why_eight_bits(layer) else params.bits_of(layer)
 
     def added_bytes(self, channels: int, params: QuantizationAwareParams) -> int:
         """The scales."""
@@ -139,115 +225,21 @@ class QuantizationAwareTraining(Technique):
     def verify(
         self, params: QuantizationAwareParams, weights: list[WeightOf], tensors: list[WeightTensor]
     ) -> list[Fact]:
-        """The dtype of each kernel."""
-        return verify_dtype("int8", weights, tensors)
+        """The dtype of each kernel and, under 8 bits, its number of values."""
+        return verify_bits(weights, tensors)
 
 
-def _emulated(model: Any, params: QuantizationAwareParams) -> set[str]:
-    """Names of the layers to annotate; a BatchNormalization goes with the layer that it is folded into."""
-    names = {
-        layer.name for layer in model.layers if layer.name not in params.leave_as_is and not why_not_emulated(layer)
-    }
-    alone = {
-        layer.name
-        for layer in model.layers
-        if isinstance(layer, keras2().layers.BatchNormalization)
-        and layer.name in names
-        and layer.inbound_nodes[0].inbound_layers.name not in names
-    }
-    return names - alone
+_IN_A_LOOP = (
+    "A recurrent layer of this model becomes a loop, which trains and computes in float32; its weights can be stored "
+    "in 8 bits only. Set `weight_bits` to 8 and leave `layer_weight_bits` empty."
+)
 
 
-def _scheme_without(model: Any, emulated: set[str]) -> Any:
-    """TFMOT's 8-bit scheme, kept off the other layers: it would quantize what a layer before an annotated one puts out,
-    and fail on its activation."""
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-        default_8bit_quantize_registry as registry,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-        default_8bit_quantize_scheme as scheme,
-    )
-
-    others = {layer.name for layer in model.layers} - emulated
-
-    class Registry(registry.Default8BitQuantizeRegistry):
-        def supports(self, layer: Any) -> bool:
-            return layer.name not in others and bool(super().supports(layer))
-
-    class Scheme(scheme.Default8BitQuantizeScheme):
-        def get_quantize_registry(self) -> Any:
-            return Registry()
-
-    return Scheme()
-
-
-def _annotated(model: Any, names: set[str]) -> Any:
-    """Annotate only these layers: one that TFMOT does not support would abort the whole model."""
-    quantization = tfmot().quantization.keras
-
-    def wrap_layer(layer: Any) -> Any:
-        return quantization.quantize_annotate_layer(layer) if layer.name in names else layer
-
-    return clone_with_weights(model, wrap_layer)
-
-
-_ACTIVATIONS = frozenset({"linear", "relu", "softmax", "sigmoid", "tanh", "swish", "silu", "gelu"})
-
-
-def why_not_emulated(layer: Any) -> str:
-    """Return why TFMOT's 8-bit scheme cannot emulate this layer of a built model, in a sentence; "" where it can."""
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-        default_8bit_quantize_registry as registry,
-    )
-
-    layers, kind = keras2().layers, type(layer).__name__
-    if isinstance(layer, layers.InputLayer | layers.SeparableConv2D | layers.SeparableConv1D | layers.RNN):
-        return f"TFMOT does not emulate {kind}."
-    if isinstance(layer, layers.BatchNormalization):
-        if _follows_a_lone_convolution(layer):
-            return ""
-        return "TFMOT emulates BatchNormalization only right after a convolution or dense layer without activation."
-    if not registry.Default8BitQuantizeRegistry().supports(layer):
-        return f"TFMOT does not emulate {kind}."
-    activation = _activation_name(layer)
-    if activation not in _ACTIVATIONS and not (isinstance(layer, layers.Activation) and activation == "relu6"):
-        return f"TFMOT does not emulate the activation {activation}."
-    if not fits_a_wrapper(layer) or len(layer.inbound_nodes) > 1:
-        return "TFMOT emulates layers that are called once and with one argument."
-    if meets_a_mask(layer):
-        return "TFMOT would lose the mask of padded steps here."
-    return ""
-
-
-def _activation_name(layer: Any) -> str:
-    activation = getattr(layer, "activation", None)
-    return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
-
-
-def _follows_a_lone_convolution(layer: Any) -> bool:
-    """TFMOT folds a BatchNormalization only into a convolution or dense layer without activation, used once (#628)."""
-    layers = keras2().layers
-    nodes = layer.inbound_nodes
-    if len(nodes) != 1 or isinstance(nodes[0].inbound_layers, list):
-        return False
-    before = nodes[0].inbound_layers
-    foldable = isinstance(before, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense)
-    return (
-        foldable
-        and _activation_name(before) == "linear"
-        and len(before.outbound_nodes) == 1
-        and not why_not_emulated(before)
-    )
-
-
-def _float_weights(layer: Any, wrapped: Any) -> list[np.ndarray]:
-    """The quantizing wrapper replaces `layer.kernel` by a tensor, so weights are found by name among its variables."""
-    if type(wrapped) is type(layer):
-        return list(wrapped.get_weights())
-    found = {_last_part(weight): weight for weight in wrapped.weights}
-    return [found[_last_part(weight)].numpy() for weight in layer.weights]
-
-
-def _last_part(weight: Any) -> str:
-    """ "kernel" of "quant_conv/kernel:0"."""
-    return str(weight.name).split(":")[0].split("/")[-1]
+def _what_happens(layer: LayerFacts, bits: int, params: QuantizationAwareParams) -> str:
+    if bits <= PACKED_BITS:
+        values = "" if bits == PACKED_BITS else f" with {2**bits - 1} values"
+        return f"Trained with {bits}-bit rounding of its weights, stored in int4{values}."
+    if bits < 8:
+        return f"Trained with {bits}-bit rounding of its weights, stored in int8 with {2**bits - 1} values."
+    stays = why_eight_bits(layer) if params.weight_bits < 8 else ""
+    return f"Trained with 8-bit rounding, stored in int8. {stays}".strip()

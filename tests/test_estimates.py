@@ -86,6 +86,20 @@ def test_an_estimate_is_close_to_what_is_measured(
     assert found.gzip_bytes == pytest.approx(gzip_bytes(measured), rel=0.10)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [4, 2])
+def test_an_estimate_of_few_bits_is_close_to_what_is_measured(
+    bits: int, planned: tuple[Any, bytes, SizeEstimator], easy_data: EasyData
+) -> None:
+    model, _, estimator = planned
+    recipe = Recipe.single("quantization_aware_training", {"weight_bits": bits})
+    outcome = apply_recipe(model, recipe, easy_data, lambda *_: None, lambda *_: None)
+    measured = convert(outcome.to_convert, outcome.conversion, easy_data.representative(64, 0))
+    found = estimator.estimate(recipe)
+    assert found.tflite_bytes == pytest.approx(len(measured), rel=0.05)
+    assert found.gzip_bytes == pytest.approx(gzip_bytes(measured), rel=0.10)
+
+
 def test_more_zeros_and_fewer_values_never_weigh_more(planned: tuple[Any, bytes, SizeEstimator]) -> None:
     estimator = planned[2]
     pruned = [
