@@ -44,6 +44,8 @@ class WeightOf(BaseModel):
     BatchNormalization that follows into the kernel."""
     has_rescaled_inputs: bool = False
     """The same for each input channel, where a BatchNormalization comes before."""
+    dtype: str = ""
+    """What it is to be stored in, where the technique decides that kernel by kernel; else empty."""
 
 
 def located(tensors: list[WeightTensor], weights: list[WeightOf]) -> list[tuple[WeightOf, WeightTensor | None]]:

@@ -132,7 +132,7 @@ class QuantizationAwareTraining(Technique):
         """Rounded to int8."""
         return in_eight_bits(values.reshape(1, -1)).reshape(values.shape)
 
-    def added_bytes(self, channels: int, params: QuantizationAwareParams) -> int:
+    def added_bytes(self, channels: int, params: QuantizationAwareParams, kernel: KernelFacts) -> int:
         """The scales."""
         return scale_bytes(channels, calibrated=True)
 

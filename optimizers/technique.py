@@ -173,7 +173,7 @@ class Technique:
         """
         return values
 
-    def added_bytes(self, channels: int, params: Any) -> int:
+    def added_bytes(self, channels: int, params: Any, kernel: KernelFacts) -> int:
         """Return by how many bytes the file grows beside a kernel of so many output channels: scales, names, bias."""
         return 0
 

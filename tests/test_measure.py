@@ -129,7 +129,9 @@ def test_inputs_and_outputs_keep_the_order_of_the_model() -> None:
 def test_layers_that_are_left_as_they_are_stay_float(
     number_format: Any, trained_model: Any, easy_data: EasyData
 ) -> None:
-    conversion = Conversion(number_format=number_format, representative_samples=20, float_layers=("hidden",))
+    conversion = Conversion(
+        number_format=number_format, representative_samples=20, float_layers=("hidden",), after_training=True
+    )
     tflite = convert(trained_model, conversion, [easy_data.x[:20]])
     tensors = read_weights(tflite)
     hidden = of_layer(tensors, "hidden", trained_model.get_layer("hidden").kernel.shape.num_elements())
