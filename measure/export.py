@@ -5,59 +5,60 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from intake.errors import DoesNotFit
 from intake.keras_env import tensorflow
-from measure.float_layers import quantize_calibrated, quantize_weights
+from measure.conversion import STATIC, Conversion
+from measure.float_layers import quantize_calibrated
 from measure.loops import is_recurrent
 from measure.plain_zeros import with_plain_zeros
-from measure.signature import has_loop, in_model_order
+from measure.quantizer import Samples, does_all, quantize
+from measure.signature import has_loop, in_model_order, named_samples
+from measure.sparse_tensors import dense_where_needed
 
-NumberFormat = Literal["float32", "dynamic_range", "float16", "int8"]
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """How numbers are stored in the exported file.
-
-    float32: as they are. dynamic_range: int8 weights, float arithmetic. float16: half-precision weights.
-    int8: weights and activations, calibrated on representative samples.
-    """
-
-    number_format: NumberFormat = "float32"
-    io_dtype: Literal["float32", "int8", "uint8"] = "float32"
-    """dtype of the file's inputs and outputs; other than float32 only with int8."""
-    representative_samples: int = 0
-    """How many training samples calibrate the activations; 0 where none are needed."""
-    float_layers: tuple[str, ...] = ()
-    """Keras layers whose weights and arithmetic stay float32."""
+__all__ = ["Conversion", "convert", "write_file"]
 
 
-def convert(model: Any, conversion: Conversion, representative: Sequence[np.ndarray] | None = None) -> bytes:
+def convert(
+    model: Any,
+    conversion: Conversion,
+    representative: Sequence[np.ndarray] | None = None,
+    float_file: bytes | None = None,
+) -> bytes:
     """Return the `.tflite` file of a tf_keras model; its inputs and outputs are in the order of the model's.
 
     Args:
         model: functional tf_keras model, wrappers stripped (or quantization-aware).
         conversion: number format.
         representative: for each input of the model an array (n, *input_shape) of preprocessed training samples,
-            n >= 1; needed for int8.
+            n >= 1; needed where arithmetic is integer.
+        float_file: what this function returns for this very model in float32, where it is known.
 
     Raises:
         DoesNotFit: the converter refuses the model; its own reason is in the sentence.
     """
-    if conversion.number_format == "int8" and (not representative or not len(representative[0])):
-        raise ValueError("int8 needs representative samples; none were given")
+    if conversion.number_format in STATIC and (not representative or not len(representative[0])):
+        raise ValueError(f"{conversion.number_format} needs representative samples; none were given")
+    if conversion.after_training and not conversion.sparse and conversion.number_format != "float32":
+        floats = float_file or _by_converter(model, Conversion(), None)
+        if not conversion.is_known_to_the_converter or does_all(floats, conversion):
+            return with_plain_zeros(quantize(floats, conversion, named_samples(floats, representative)))
+    return _by_converter(model, conversion, representative)
+
+
+def _by_converter(model: Any, conversion: Conversion, representative: Sequence[np.ndarray] | None) -> bytes:
     errors: list[str] = []
     for batch in _batches_to_try(model):
         try:
             served = _Served(model, batch)
             suited = _without_calibration(served, conversion) if batch == 1 else conversion
             content = _converted(served.converter(), suited, served.samples(representative))
+            content = dense_where_needed(content) if suited.sparse and suited.number_format == "int8" else content
             return with_plain_zeros(in_model_order(content, served.input_names, served.output_names))
         except DoesNotFit:
             raise
@@ -82,7 +83,7 @@ def _without_calibration(served: _Served, conversion: Conversion) -> Conversion:
             f"{conversion.io_dtype} inputs and outputs need a model without loops, but a recurrent layer of this one "
             "becomes a loop, whose arithmetic stays float32. Choose float32 inputs and outputs."
         )
-    return replace(conversion, representative_samples=0)
+    return replace(conversion, representative_samples=0, sparse=False)  # float arithmetic on sparse int8 fails
 
 
 class _Served:
@@ -135,16 +136,10 @@ def _plain_names(names: Any) -> list[str]:
     return plain
 
 
-Samples = Callable[[], Iterator[dict[str, np.ndarray]]]
-
-
 def _converted(converter: Any, conversion: Conversion, samples: Samples) -> bytes:
     calibrates = conversion.number_format == "int8" and conversion.representative_samples
-    if not conversion.float_layers or conversion.number_format == "float32":
+    if not conversion.float_layers or not calibrates:
         return bytes(_set_up(converter, conversion, samples).convert())
-    if not calibrates:
-        halves = conversion.number_format == "float16"
-        return quantize_weights(converter.convert(), "float16" if halves else "dynamic_range", conversion.float_layers)
     calibrating = _set_up(converter, replace(conversion, io_dtype="float32"), samples)
     calibrating._experimental_calibrate_only = True
     return quantize_calibrated(calibrating.convert(), conversion.float_layers, conversion.io_dtype)
@@ -152,9 +147,9 @@ def _converted(converter: Any, conversion: Conversion, samples: Samples) -> byte
 
 def _set_up(converter: Any, conversion: Conversion, samples: Samples) -> Any:
     tf = tensorflow()
-    if conversion.number_format == "float32":
-        return converter
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.optimizations = [tf.lite.Optimize.DEFAULT] if conversion.number_format != "float32" else []
+    if conversion.sparse:
+        converter.optimizations.append(tf.lite.Optimize.EXPERIMENTAL_SPARSITY)
     if conversion.number_format == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if conversion.number_format == "int8" and conversion.representative_samples:

@@ -46,6 +46,8 @@ class WeightOf(BaseModel):
     """The same for each input channel, where a BatchNormalization comes before."""
     bits: int = 8
     """Bits of each weight, 2 to 8; counts only where a technique decides the number format of the file."""
+    dtype: str = ""
+    """What it is to be stored in, where the technique decides that kernel by kernel; else empty."""
 
 
 def located(tensors: list[WeightTensor], weights: list[WeightOf]) -> list[tuple[WeightOf, WeightTensor | None]]:

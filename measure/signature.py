@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -40,6 +40,29 @@ def _overwrite(vector: np.ndarray, values: Sequence[int]) -> None:
     if sorted(vector.tolist()) != sorted(values):
         raise ValueError(f"the signature names the tensors {sorted(values)}, the graph {sorted(vector.tolist())}")
     vector[:] = values
+
+
+def named_samples(tflite: bytes, arrays: Sequence[np.ndarray] | None) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+    """Return what gives one sample after the other, by the names that the file's signature has for its inputs.
+
+    Args:
+        tflite: a float32 file with one signature, its inputs in the order of the model.
+        arrays: for each input (n, *input_shape); None: no samples.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    def each() -> Iterator[dict[str, np.ndarray]]:
+        interpreter = Interpreter(model_content=tflite)
+        details = interpreter.get_input_details()
+        named = next(iter(interpreter._get_full_signature_list().values()))["inputs"]
+        names = {number: name for name, number in named.items()}
+        for index in range(len(arrays[0]) if arrays else 0):
+            yield {
+                names[detail["index"]]: array[index : index + 1].astype(detail["dtype"])
+                for detail, array in zip(details, arrays or (), strict=True)
+            }
+
+    return each
 
 
 def has_loop(tflite: bytes) -> bool:

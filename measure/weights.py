@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from measure.sparse_tensors import dense_values, stored_bytes
+
 _DTYPES = {
     "FLOAT32": np.float32,
     "FLOAT16": np.float16,
@@ -105,6 +107,7 @@ def read_weights(tflite: bytes) -> list[WeightTensor]:
     names = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
     tensors = []
     for subgraph in model.subgraphs:
+        scales = _tensors_of_scales(subgraph)
         depthwise = {
             int(operator.inputs[1])
             for operator in subgraph.operators
@@ -112,11 +115,17 @@ def read_weights(tflite: bytes) -> list[WeightTensor]:
         }
         for index, tensor in enumerate(subgraph.tensors):
             data = buffer_bytes(tflite, model.buffers[tensor.buffer])
-            if len(data) and _is_weight(names[tensor.type], tensor):
+            if len(data) and index not in scales and _is_weight(names[tensor.type], tensor):
                 # depthwise kernels are stored (1, h, w, channels), all others with the output channel first
                 axis = 3 if index in depthwise else 0
                 tensors.append(_read(tensor, names[tensor.type], data, axis))
     return tensors
+
+
+def _tensors_of_scales(subgraph: Any) -> set[int]:
+    """Numbers of the tensors that hold the scales of kernels that have one for each block of weights."""
+    details = [tensor.quantization.details for tensor in subgraph.tensors if tensor.quantization is not None]
+    return {int(one.scales) for one in details if hasattr(one, "scales")}
 
 
 def buffer_bytes(tflite: bytes, buffer: Any) -> np.ndarray:
@@ -129,7 +138,9 @@ def buffer_bytes(tflite: bytes, buffer: Any) -> np.ndarray:
 
 
 def _is_weight(type_name: str, tensor: Any) -> bool:
-    quantized = tensor.quantization is not None and tensor.quantization.scale is not None
+    quantized = tensor.quantization is not None and (
+        tensor.quantization.scale is not None or tensor.quantization.details is not None
+    )
     if type_name in ("FLOAT32", "FLOAT16"):
         return True
     return quantized and (type_name in _DTYPES or type_name == "INT4")
@@ -137,15 +148,20 @@ def _is_weight(type_name: str, tensor: Any) -> bool:
 
 def _read(tensor: Any, type_name: str, data: np.ndarray, channel_axis: int) -> WeightTensor:
     shape = tuple(tensor.shape) if tensor.shape is not None else ()
-    values = _unpack_int4(data, int(np.prod(shape))) if type_name == "INT4" else data.view(_DTYPES[type_name])
     quantization = tensor.quantization
     quantized = quantization is not None and quantization.scale is not None
     zero_points = quantization.zeroPoint if quantized and quantization.zeroPoint is not None else []
+    size = len(data)
+    if tensor.sparsity is not None:
+        stored = data.view(_DTYPES[type_name])
+        values, size = dense_values(stored, tensor.sparsity, shape), stored_bytes(stored, tensor.sparsity)
+    else:
+        values = _unpack_int4(data, int(np.prod(shape))) if type_name == "INT4" else data.view(_DTYPES[type_name])
     return WeightTensor(
         name=tensor.name.decode(),
         dtype=type_name.lower(),
         values=values.reshape(shape),
-        stored_bytes=len(data),
+        stored_bytes=size,
         zero_points=np.asarray(zero_points, np.int64),
         channel_axis=channel_axis,
     )

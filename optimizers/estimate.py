@@ -12,9 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from measure.conversion import Conversion
 from optimizers.kernel_samples import KernelSample
 from optimizers.layer_facts import LayerFacts
 from optimizers.recipe import Recipe, RecipeStep
+from optimizers.stored_form import stored_form
+from optimizers.stored_kernels import is_sparse
 
 FLOAT_BYTES = 4
 COMPRESSION_LEVEL = 9
@@ -77,7 +80,7 @@ class SizeEstimator:
     def _compressed_as_it_is(self, kernel: tuple[str, str]) -> int:
         if kernel not in self._unchanged:
             sample = self._samples[kernel]
-            self._unchanged[kernel] = compressed_bytes(sample.values * sample.factor)
+            self._unchanged[kernel] = compressed_bytes(stored_form(sample.values * sample.factor, sparse=False))
         return self._unchanged[kernel]
 
 
@@ -92,18 +95,18 @@ def _change(
 ) -> tuple[float, float]:
     kernel = layer.kernel(sample.name)
     values: np.ndarray = sample.values
-    folded = False
-    added = 0
+    folded, conversion, added = False, Conversion(), 0
     for step in steps:
         if step.entry.converts and not folded:
             values, folded = values * sample.factor, True
         values = step.entry.simulate(values, step.checked_params, layer, kernel)
-        added += step.entry.added_bytes(sample.channels, step.checked_params)
+        added += step.entry.added_bytes(sample.channels, step.checked_params, kernel)
+        conversion = step.entry.conversion(step.checked_params, conversion)
     if not folded:
         values = values * sample.factor
-    bits = steps[-1].entry.stored_bits(steps[-1].checked_params, layer) or 8 * values.itemsize
-    raw = sample.size * (bits / 8 - FLOAT_BYTES) + added
-    compressed = compressed_bytes(packed(values) if bits == 4 else values) - compressed_before
+    content = stored_form(values, sparse=is_sparse(kernel, conversion))
+    raw = len(content) * sample.scale_up - sample.size * FLOAT_BYTES + added
+    compressed = compressed_bytes(content) - compressed_before
     return raw, compressed * sample.scale_up + added * ADDED_IN_GZIP
 
 
@@ -111,13 +114,7 @@ ADDED_IN_GZIP = 0.35
 """How much of the scales and names beside a kernel is left in gzip."""
 
 
-def packed(values: np.ndarray) -> np.ndarray:
-    """Return 4-bit values (int8, -8 to 7) as the file has them, two a byte, the low half first: uint8."""
-    halves = np.append(values.reshape(-1), np.zeros(values.size % 2, np.int8)).astype(np.uint8) & 0x0F
-    return np.asarray(halves[::2] | halves[1::2] << 4, np.uint8)
-
-
-def compressed_bytes(values: np.ndarray) -> int:
-    """Return how many bytes a zlib stream of these values takes, without its frame."""
+def compressed_bytes(content: bytes) -> int:
+    """Return how many bytes a zlib stream of this content takes, without its frame."""
     deflate = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return len(deflate.compress(np.ascontiguousarray(values).tobytes()) + deflate.flush())
+    return len(deflate.compress(content) + deflate.flush())

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from intake.keras_env import keras2
 from measure.loops import becomes_a_loop
+from optimizers.kernel_operations import operation_of
 from optimizers.kernels import Kernel, input_axis, is_depthwise, kernels_of
 from optimizers.sparse_inference import obstacles_to_sparse_inference
 
@@ -25,6 +26,8 @@ class KernelFacts(BaseModel):
     """As in the Keras model."""
     input_axis: int | None = None
     """Axis of the channels that come in; None where no axis is only that (tables, attention)."""
+    operation: str = ""
+    """The `.tflite` operation that multiplies with it: "CONV_2D"; "" where that depends on the model."""
 
     @property
     def inputs(self) -> int:
@@ -106,6 +109,7 @@ def kernel_facts(layer: Any, kernel: Kernel) -> KernelFacts:
         is_depthwise=is_depthwise(kernel),
         shape=tuple(kernel.variable.shape.as_list()),
         input_axis=input_axis(layer, kernel),
+        operation=operation_of(layer, kernel),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from intake.errors import InvalidParams
+from measure.conversion import Conversion
 from measure.facts import Fact, WeightOf
 from measure.weights import WeightTensor
 from optimizers.fine_tuning import FineTuning, TrainingPlan
@@ -125,6 +127,10 @@ class Pruning(Technique):
         if any(treatment.verdict == "acts" for treatment in found):
             return found
         return super().treatments(layers, params.model_copy(update={"smallest_kernel": 2}))
+
+    def conversion(self, params: PruningParams, before: Conversion) -> Conversion:
+        """Zeros in no bytes, where that was asked for."""
+        return replace(before, sparse=before.sparse or params.sparse_encoding)
 
     def simulate(self, values: np.ndarray, params: PruningParams, layer: LayerFacts, kernel: KernelFacts) -> np.ndarray:
         """The smallest magnitudes become zero, by themselves or together."""

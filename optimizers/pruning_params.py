@@ -103,6 +103,10 @@ class PruningParams(TechniqueParams):
         256, "Smallest kernel", "Kernels with fewer weights stay dense: they weigh nothing and cost the most accuracy.",
         unit="weights", ge=2, le=10_000_000, advanced=True,
     )  # fmt: skip
+    sparse_encoding: bool = parameter(
+        False, "Sparse encoding", "Stores zeros in no bytes in the raw .tflite, for files that do not travel "
+        "compressed; not those of dense layers in int8, which LiteRT cannot run so.", advanced=True,
+    )  # fmt: skip
 
     @property
     def is_polynomial(self) -> bool:

@@ -208,17 +208,10 @@ class QuantizationAwareTraining(Technique):
         self, values: np.ndarray, params: QuantizationAwareParams, layer: LayerFacts, kernel: KernelFacts
     ) -> np.ndarray:
         """Rounded to the layer's bits."""
-        bits = self._stored(params, layer)
+        bits = 8 if self._why_eight_bits(layer) else params.bits_of(layer)
         return in_bits(values, bits, per_axis=False, least_error=params.weight_range == "mse")
 
-    def stored_bits(self, params: QuantizationAwareParams, layer: LayerFacts) -> int:
-        """4 of packed int4, or 8."""
-        return PACKED_BITS if self._stored(params, layer) <= PACKED_BITS else 8
-
-    def _stored(self, params: QuantizationAwareParams, layer: LayerFacts) -> int:
-        return 8 if self._why_eight_bits(layer) else params.bits_of(layer)
-
-    def added_bytes(self, channels: int, params: QuantizationAwareParams) -> int:
+    def added_bytes(self, channels: int, params: QuantizationAwareParams, kernel: KernelFacts) -> int:
         """The scales."""
         return scale_bytes(channels, calibrated=True)
 

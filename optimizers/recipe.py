@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from intake.errors import InvalidParams
+from measure.conversion import Conversion
 from optimizers import technique
 from optimizers.declaration import Params
 from optimizers.fine_tuning import FineTuning
@@ -138,6 +139,10 @@ def problems_between(steps: Sequence[RecipeStep]) -> list[str]:
         problems += lost
         others = [(earlier.entry.title, earlier.checked_params) for earlier in steps[:number]]
         problems += entry.conflicts(step.checked_params, others)
+    conversion = Conversion()
+    for step in steps:
+        conversion = step.entry.conversion(step.checked_params, conversion)
+    problems += conversion.problems()
     return list(dict.fromkeys(problems))
 
 

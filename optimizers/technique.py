@@ -173,11 +173,7 @@ class Technique:
         """
         return values
 
-    def stored_bits(self, params: Any, layer: LayerFacts) -> int | None:
-        """Return the bits of a stored weight of a layer; None where they are those of the dtype that `simulate` returns."""
-        return None
-
-    def added_bytes(self, channels: int, params: Any) -> int:
+    def added_bytes(self, channels: int, params: Any, kernel: KernelFacts) -> int:
         """Return by how many bytes the file grows beside a kernel of so many output channels: scales, names, bias."""
         return 0
 

@@ -44,7 +44,7 @@ def most_values(bits: int) -> int:
 
 
 def in_bits(values: np.ndarray, bits: int, *, per_axis: bool = True, least_error: bool = False) -> np.ndarray:
-    """Return int8 of the same shape: rounded symmetrically to codes of so many bits.
+    """Return codes of so many bits, rounded symmetrically, in the same shape: int8, or int4 of `ml_dtypes`.
 
     Args:
         values: float32 (output channels, values of each).
@@ -58,14 +58,22 @@ def in_bits(values: np.ndarray, bits: int, *, per_axis: bool = True, least_error
     largest = np.where(largest > 0, largest, 1)
     best = np.clip(np.rint(values / largest * levels), -levels, levels)
     if not least_error:
-        return np.asarray(best, np.int8)
+        return _stored(best, bits)
     least = ((best / levels * largest - values) ** 2).sum(axis=axis, keepdims=True)
     for share in SHARES:
         step = share * largest / levels
         codes = np.clip(np.rint(values / step), -levels, levels)
         error = ((codes * step - values) ** 2).sum(axis=axis, keepdims=True)
         best, least = np.where(error < least, codes, best), np.minimum(error, least)
-    return np.asarray(best, np.int8)
+    return _stored(best, bits)
+
+
+def _stored(codes: np.ndarray, bits: int) -> np.ndarray:
+    if bits > PACKED_BITS:
+        return codes.astype(np.int8)
+    from ml_dtypes import int4
+
+    return codes.astype(np.int8).astype(int4)
 
 
 SHARES = np.linspace(0.15, 1, 35, dtype=np.float32)

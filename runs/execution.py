@@ -179,12 +179,19 @@ class Execution:
 
     def _convert(self, model: Any, conversion: Conversion, data: ProjectData) -> bytes:
         log.info("Converting to %s", conversion.number_format)
-        if not self._record.recipe.steps:  # what the plan was made from is this very file
-            if self._plan.problem:
-                raise DoesNotFit(self._plan.problem)
-            return float_file(self._settings, self._project.model.upload_id).read_bytes()
+        floats = self._float_file()
         count = conversion.representative_samples
-        return convert(model, conversion, data.representative(count, self._seed()) if count else None)
+        if conversion == Conversion() and floats is not None:
+            return floats
+        return convert(model, conversion, data.representative(count, self._seed()) if count else None, floats)
+
+    def _float_file(self) -> bytes | None:
+        """The float32 file that the plan was made from; None where training has changed the weights since."""
+        if self._trains():
+            return None
+        if self._plan.problem:
+            raise DoesNotFit(self._plan.problem)
+        return float_file(self._settings, self._project.model.upload_id).read_bytes()
 
     def _seed(self) -> int:
         """The seed of the last step that has one."""

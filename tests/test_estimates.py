@@ -100,6 +100,48 @@ def test_an_estimate_of_few_bits_is_close_to_what_is_measured(
     assert found.gzip_bytes == pytest.approx(gzip_bytes(measured), rel=0.10)
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"mode": "weight_only"},
+        {"mode": "float16"},
+        {"mode": "int8"},
+        {"mode": "int8_weights_int16_activations"},
+        {"mode": "dynamic_range", "weight_bits": 4},
+        {"mode": "weight_only", "weight_bits": 4},
+        {"mode": "int8", "weight_bits": 4},
+        {"mode": "dynamic_range", "weight_bits": 4, "block_size": 32},
+        {"mode": "dynamic_range", "weight_bits": 4, "algorithm": "OCTAV"},
+        {"mode": "dynamic_range", "weight_bits": 4, "algorithm": "MSE", "granularity": "per_tensor"},
+    ],
+    ids=lambda params: ", ".join(map(str, params.values())),
+)
+def test_the_estimate_of_every_number_format_is_close(
+    params: dict[str, Any], planned: tuple[Any, bytes, SizeEstimator], easy_data: EasyData
+) -> None:
+    model, tflite, estimator = planned
+    recipe = Recipe.single("post_training_quantization", params)
+    outcome = apply_recipe(model, recipe, easy_data, lambda *_: None, lambda *_: None)
+    samples = easy_data.representative(outcome.conversion.representative_samples or 1, 0)
+    measured = convert(outcome.to_convert, outcome.conversion, samples, tflite)
+    found = estimator.estimate(recipe)
+    assert found.tflite_bytes == pytest.approx(len(measured), rel=0.05)
+    assert found.gzip_bytes == pytest.approx(gzip_bytes(measured), rel=0.10)
+
+
+def test_sparse_zeros_weigh_what_the_file_says(easy_data: EasyData) -> None:
+    model, random = clone_with_weights(trained(easy_data)), np.random.default_rng(0)
+    for name in ("conv", "hidden"):
+        kernel, *rest = model.get_layer(name).get_weights()
+        model.get_layer(name).set_weights([kernel * (random.random(kernel.shape) > 0.8), *rest])
+    floats, measured = convert(model, Conversion()), convert(model, Conversion(sparse=True))
+    sizes = EstimatedSizes(tflite_bytes=len(floats), gzip_bytes=gzip_bytes(floats))
+    estimator = SizeEstimator(facts_of(model), sizes, sample_kernels(model, read_weights(floats)))
+    found = estimator.estimate(Recipe.single("pruning", {"sparse_encoding": True}))
+    assert found.tflite_bytes == pytest.approx(len(measured), rel=0.05)
+    assert found.gzip_bytes == pytest.approx(gzip_bytes(measured), rel=0.10)
+
+
 def test_more_zeros_and_fewer_values_never_weigh_more(planned: tuple[Any, bytes, SizeEstimator]) -> None:
     estimator = planned[2]
     pruned = [
