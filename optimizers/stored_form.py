@@ -9,7 +9,7 @@ LEAST_SPARSE = 0.3
 
 
 def stored_form(values: np.ndarray, *, sparse: bool) -> bytes:
-    """Return the values as the file has them: int4 two in a byte, zeros left out where it is sparse.
+    """Return the values as the file has them: int4 two in a byte, zeros left out where it is sparse, none negative.
 
     Args:
         values: (output channels, values of each), float32, float16, int8, or int4 of `ml_dtypes`.
@@ -21,7 +21,7 @@ def stored_form(values: np.ndarray, *, sparse: bool) -> bytes:
         halves = values.astype(np.int8).reshape(-1) & 0x0F
         even = np.append(halves, 0)[: (halves.size + 1) // 2 * 2].reshape(-1, 2)
         return (even[:, 0] | even[:, 1] << 4).astype(np.uint8).tobytes()
-    return np.ascontiguousarray(values).tobytes()
+    return np.where(values == 0, values.dtype.type(0), values).tobytes()  # exported zeros have no sign
 
 
 def _without_zeros(values: np.ndarray) -> bytes:
