@@ -231,7 +231,7 @@ def _run_sweep(
 
 def sweep_table(baseline: Result, outcomes: list[dict[str, Any]]) -> str:
     """Return a row for the baseline and one for each point: state, metric, sizes, latency, verified claims."""
-    rows = [("point", "state", baseline.metric_name, ".tflite B", "gzip B", "ms", "verified")]
+    rows: list[tuple[str, ...]] = [("point", "state", baseline.metric_name, ".tflite B", "gzip B", "ms", "verified")]
     rows.append(("baseline", "finished", *_columns(baseline.model_dump(mode="json")), ""))
     for outcome in outcomes:
         facts = outcome["verified"]

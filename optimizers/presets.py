@@ -25,7 +25,7 @@ class Preset:
     @property
     def title(self) -> str:
         """For people: "Fast and safe"."""
-        return self.name.replace("_", " ").capitalize()
+        return title_of(self.name)
 
     @property
     def description(self) -> str:
@@ -37,6 +37,11 @@ class Preset:
     def steps(self) -> list[RecipeStep]:
         """Return its steps, unchecked; what the file leaves out is for the project to fill in."""
         return read_steps(self.path)
+
+
+def title_of(name: str) -> str:
+    """Return the name of a preset for people: "Fast and safe"."""
+    return name.replace("_", " ").capitalize()
 
 
 def presets() -> tuple[Preset, ...]:

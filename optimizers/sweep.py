@@ -25,6 +25,7 @@ MANY_POINTS = 64
 """A larger grid is queued only by who says so."""
 MOST_POINTS = 500
 HOW = "Give values like `0.5, 0.7, 0.9`, or a range like `0.5..0.9 step 0.1` or `8..64 x2`."
+_Part = Literal["params", "fine_tuning"]
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(
     rf"(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})"
@@ -49,7 +50,7 @@ class Axis:
     """A setting with several values."""
 
     step: int
-    part: Literal["params", "fine_tuning"]
+    part: _Part
     spec: ParameterSpec
     values: tuple[Any, ...]
 
@@ -200,7 +201,7 @@ def first_point(step: RecipeStep) -> RecipeStep:
     return step.model_copy(update=changed)
 
 
-def _declared(step: RecipeStep) -> list[tuple[Literal["params", "fine_tuning"], tuple[ParameterSpec, ...]]]:
+def _declared(step: RecipeStep) -> list[tuple[_Part, tuple[ParameterSpec, ...]]]:
     return [("params", specs(technique(step.technique).Params)), ("fine_tuning", specs(FineTuning))]
 
 
@@ -251,7 +252,7 @@ def _at(steps: list[RecipeStep], axes: list[Axis], values: tuple[Any, ...]) -> t
     return steps, ", ".join(words)
 
 
-def _without_what_does_not_count(number: int, step: RecipeStep, varied: set[tuple[int, str, str]]) -> RecipeStep:
+def _without_what_does_not_count(number: int, step: RecipeStep, varied: set[tuple[int, _Part, str]]) -> RecipeStep:
     """Leave out, so that defaults hold, what another setting switches off at this point of the grid."""
     changed: dict[str, Any] = {}
     for part, declared in _declared(step):

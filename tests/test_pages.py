@@ -19,11 +19,11 @@ from intake.model_info import ModelInfo
 from intake.models import load_prepared
 from intake.tasks import impossible_losses
 from measure.packed_files import PACKINGS
-from optimizers import TECHNIQUES
+from optimizers import TECHNIQUES, technique
 from optimizers.declaration import OF_LAYERS, ParameterSpec, specs
 from optimizers.estimate import EstimatedSizes
-from optimizers.recipe import Recipe
-from optimizers.technique import Technique
+from optimizers.recipe import Recipe, RecipeStep
+from optimizers.technique import Technique, TechniqueParams
 from runs.executor import LocalExecutor
 from runs.layer_outcomes import layer_outcomes
 from runs.paths import prepared_folder
@@ -36,16 +36,18 @@ from runs.store import Store
 from runs.uploads import store_upload
 from runs.worker import ensure_prepared
 from tests.test_charts import result
-from ui import layer_table, new_run, session
+from ui import chain, new_run, session
 from ui.formatting import as_text
-from ui.forms import fine_tuning_prefix, fine_tuning_specs, help_text, label_text, widget_key
+from ui.forms import fine_tuning_prefix, fine_tuning_specs, widget_key
 from ui.new_project import WITHOUT
+from ui.setting_texts import help_text, label_text
 from ui.tradeoff import OPEN_KEY
 
 APP = Path(__file__).parent.parent / "app.py"
 FIT = Fit(
     task="classification", loss="sparse_categorical_crossentropy", metric_name="accuracy", class_order=tuple(range(10))
 )
+LEAVE = next(spec.label for spec in specs(TechniqueParams) if spec.name == "leave_as_is")
 every_technique = pytest.mark.parametrize("entry", TECHNIQUES, ids=lambda entry: entry.name)
 
 
@@ -219,12 +221,12 @@ def test_project_says_of_a_run_that_just_ended_why_it_failed(service: Service, p
 def test_form_shows_what_the_technique_declares(service: Service, project: Project, entry: Technique) -> None:
     app = open_form(project, entry)
     for spec in drawn(entry):
-        assert_widget(app, spec, entry.name, {other.name: other.default for other in specs(entry.Params)})
+        assert_widget(app, spec, prefix_of(entry), {other.name: other.default for other in specs(entry.Params)})
     suggested = service.suggested_fine_tuning(project, entry)
     unsuited = service.unsuited_choices(project)
     for spec in fine_tuning_specs(suggested) if suggested else ():
         if spec.name not in unsuited:
-            assert_widget(app, spec, fine_tuning_prefix(entry.name), suggested.model_dump() if suggested else {})
+            assert_widget(app, spec, fine_tuning_prefix(prefix_of(entry)), suggested.model_dump() if suggested else {})
 
 
 def drawn(entry: Technique) -> list[ParameterSpec]:
@@ -235,9 +237,49 @@ def drawn(entry: Technique) -> list[ParameterSpec]:
 def open_form(project: Project, entry: Technique) -> AppTest:
     """The project page with the form of a technique."""
     app = open_page("pages/project.py", project=project.project_id)
-    app.radio(key=new_run.TECHNIQUE_KEY).set_value(entry.name).run()
+    app.radio(key=chain.technique_key(chain.FormStep(1, ""))).set_value(entry.name).run()
     assert not app.exception
     return app
+
+
+def prefix_of(entry: Technique, number: int = 1) -> str:
+    """The prefix of the widgets of a technique in a step of the form; steps are numbered as they come."""
+    return chain.FormStep(number, entry.name).prefix
+
+
+def legal_pair() -> tuple[Technique, Technique]:
+    """Two techniques that go together, in this order."""
+    return next((first, then) for first in TECHNIQUES for then in TECHNIQUES if follows(then, first) and then != first)
+
+
+def follows(then: Technique, *before: Technique) -> bool:
+    """Whether a technique may follow others."""
+    return not chain.reasons_against(then.name, [RecipeStep(technique=entry.name) for entry in before])
+
+
+def longest_chain() -> list[str]:
+    """As many techniques as may follow each other, each the first that may."""
+    names = [TECHNIQUES[0].name]
+    while len(names) < chain.MOST_STEPS:
+        before = [technique(name) for name in names]
+        found = next((entry.name for entry in TECHNIQUES if entry not in before and follows(entry, *before)), None)
+        if found is None:
+            break
+        names.append(found)
+    return names
+
+
+def steps_on(app: AppTest) -> list[chain.FormStep]:
+    """The steps on the form."""
+    untouched = [[1, TECHNIQUES[0].name]]
+    kept = app.session_state[chain.STEPS_KEY] if chain.STEPS_KEY in app.session_state else untouched
+    return [chain.FormStep(*pair) for pair in kept]
+
+
+def add(app: AppTest, entry: Technique) -> None:
+    """Press the button that adds a step."""
+    app.button(key=f"new_run:add:{entry.name}").click().run()
+    assert not app.exception
 
 
 def widget_of(app: AppTest, spec: ParameterSpec, prefix: str) -> Any:
@@ -269,9 +311,9 @@ def test_conditions_switch_widgets_on_and_off(service: Service, project: Project
         if spec.only_if is not None:
             parent = next(other for other in specs(entry.Params) if other.name == spec.only_if.parameter)
             for choice in parent.choices:
-                widget_of(app, parent, entry.name).set_value(choice).run()
+                widget_of(app, parent, prefix_of(entry)).set_value(choice).run()
                 assert not app.exception
-                disabled = widget_of(app, spec, entry.name).disabled
+                disabled = widget_of(app, spec, prefix_of(entry)).disabled
                 assert disabled == (choice not in spec.only_if.values)
             widget_of(app, parent, entry.name).set_value(parent.default).run()
 
@@ -282,7 +324,7 @@ def test_run_queues_the_recipe_that_was_set(service: Service, project: Project, 
     changed = {spec.name: spec.choices[-1] for spec in specs(entry.Params) if spec.choices and not spec.only_if}
     for spec in specs(entry.Params):
         if spec.name in changed:
-            widget_of(app, spec, entry.name).set_value(changed[spec.name]).run()
+            widget_of(app, spec, prefix_of(entry)).set_value(changed[spec.name]).run()
     app.text_input(key=new_run.NAME_KEY).set_value("mine").run()
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
@@ -292,18 +334,18 @@ def test_run_queues_the_recipe_that_was_set(service: Service, project: Project, 
 
 
 def test_two_techniques_that_go_together_make_one_recipe(service: Service, project: Project) -> None:
-    first, then = next((entry, new_run.followers(entry)) for entry in TECHNIQUES if new_run.followers(entry))
+    first, then = legal_pair()
     app = open_form(project, first)
-    app.selectbox(key=new_run.THEN_KEY).set_value(then[0]).run()
+    add(app, then)
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
-    assert [step.technique for step in service.runs(project.project_id)[-1].recipe.steps] == [first.name, then[0]]
+    assert [step.technique for step in service.runs(project.project_id)[-1].recipe.steps] == [first.name, then.name]
 
 
 def test_contradicting_values_are_told_at_once_and_cannot_be_run(service: Service, project: Project) -> None:
     app = open_form(project, TECHNIQUES[0])
-    app.number_input(key="pruning:initial_sparsity").set_value(0.9).run()
-    app.number_input(key="pruning:final_sparsity").set_value(0.2).run()
+    app.number_input(key="step1:pruning:initial_sparsity").set_value(0.9).run()
+    app.number_input(key="step1:pruning:final_sparsity").set_value(0.2).run()
     assert not app.exception
     assert "`initial_sparsity` must not be above `final_sparsity`" in app.error[0].value
     assert app.button(key=new_run.RUN_KEY).disabled
@@ -313,14 +355,14 @@ def test_contradicting_values_are_told_at_once_and_cannot_be_run(service: Servic
 def test_form_keeps_its_values_while_another_page_is_open(service: Service, project: Project) -> None:
     entry = next(entry for entry in TECHNIQUES if entry.fine_tuning)
     app = open_form(project, entry)
-    key = widget_key(fine_tuning_prefix(entry.name), "epochs")
+    key = widget_key(fine_tuning_prefix(prefix_of(entry)), "epochs")
     app.number_input(key=key).set_value(7).run()
     app.switch_page("pages/techniques.py").run()
     app.switch_page("pages/project.py")
     app.query_params["project"] = project.project_id
     app.run()
     assert not app.exception
-    assert app.radio(key=new_run.TECHNIQUE_KEY).value == entry.name
+    assert [step.technique for step in steps_on(app)] == [entry.name]
     assert app.number_input(key=key).value == 7
 
 
@@ -330,7 +372,7 @@ def test_losses_that_cannot_train_the_task_are_not_offered(
 ) -> None:
     if entry.fine_tuning is None:
         return
-    loss = open_form(project, entry).selectbox(key=widget_key(fine_tuning_prefix(entry.name), "loss"))
+    loss = open_form(project, entry).selectbox(key=widget_key(fine_tuning_prefix(prefix_of(entry)), "loss"))
     refused = impossible_losses(FIT.task)
     assert refused
     assert not set(refused) & set(loss.options)
@@ -365,7 +407,7 @@ def planned(planned_home: Path, service: Service, project: Project) -> Project:
 
 def editor_of(app: AppTest, entry: Technique, project: Project) -> Any:
     """The table of a technique's layers."""
-    return app.data_editor(key=f"{entry.name}:layers:{project.model.upload_id}")
+    return app.data_editor(key=f"{steps_on(app)[0].prefix}:layers:{project.model.upload_id}")
 
 
 def leave(app: AppTest, prefix: str, *layers: str) -> None:
@@ -384,7 +426,7 @@ def test_the_layers_of_a_technique_are_listed_with_what_happens(
     assert list(table["Layer"]) == ["edges", "strokes", "features", "digit"]
     assert "✓ acts" in set(table["What happens"])
     assert all(table["Why"])
-    assert not table[layer_table.SWITCH].any()
+    assert not table[LEAVE].any()
     assert "3 layers have no weights" in texts(app)
 
 
@@ -394,10 +436,10 @@ def test_a_layer_that_is_left_changes_the_estimate_and_the_recipe(
 ) -> None:
     app = open_form(planned, entry)
     before = estimate_on(app)
-    leave(app, entry.name, "features")
+    leave(app, prefix_of(entry), "features")
     table = editor_of(app, entry, planned).value.set_index("Layer")
     assert table["What happens"]["features"] == "– left as it is"
-    assert table[layer_table.SWITCH]["features"]
+    assert table[LEAVE]["features"]
     assert estimate_on(app) != before
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
@@ -412,21 +454,21 @@ def estimate_on(app: AppTest) -> str:
 def test_a_ticked_box_becomes_a_parameter_and_is_kept_across_pages(service: Service, planned: Project) -> None:
     entry = TECHNIQUES[0]
     app = open_form(planned, entry)
-    leave(app, entry.name, "strokes")
+    leave(app, prefix_of(entry), "strokes")
     app.switch_page("pages/techniques.py").run()
     app.switch_page("pages/project.py")
     app.query_params["project"] = planned.project_id
     app.run()
     assert not app.exception
     table = editor_of(app, entry, planned).value.set_index("Layer")
-    assert list(table.index[table[layer_table.SWITCH]]) == ["strokes"]
+    assert list(table.index[table[LEAVE]]) == ["strokes"]
 
 
 def test_the_second_technique_has_layers_of_its_own(service: Service, planned: Project) -> None:
-    first, then = next((entry, new_run.followers(entry)) for entry in TECHNIQUES if new_run.followers(entry))
+    first, then = legal_pair()
     app = open_form(planned, first)
-    app.selectbox(key=new_run.THEN_KEY).set_value(then[0]).run()
-    leave(app, new_run.then_prefix(then[0]), "features")
+    add(app, then)
+    leave(app, prefix_of(then, 2), "features")
     assert len(app.data_editor) == 2
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
@@ -436,7 +478,7 @@ def test_the_second_technique_has_layers_of_its_own(service: Service, planned: P
 
 def test_a_step_with_nothing_to_act_on_is_told_and_refused(service: Service, planned: Project) -> None:
     app = open_form(planned, TECHNIQUES[0])
-    leave(app, TECHNIQUES[0].name, "edges", "strokes", "features", "digit")
+    leave(app, prefix_of(TECHNIQUES[0]), "edges", "strokes", "features", "digit")
     assert "acts on no layer" in app.warning[0].value
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
@@ -446,7 +488,7 @@ def test_a_step_with_nothing_to_act_on_is_told_and_refused(service: Service, pla
 
 def test_layers_do_not_follow_to_another_project(service: Service, project: Project, planned: Project) -> None:
     app = open_form(planned, TECHNIQUES[0])
-    leave(app, TECHNIQUES[0].name, "strokes")
+    leave(app, prefix_of(TECHNIQUES[0]), "strokes")
     app.query_params["project"] = project.project_id
     app.run()
     app.button(key=new_run.RUN_KEY).click().run()
@@ -461,7 +503,7 @@ def test_change_and_run_ticks_the_layers_of_the_recipe(service: Service, planned
     app.button(key="run:change").click().run()
     assert not app.exception
     table = editor_of(app, TECHNIQUES[-1], planned).value.set_index("Layer")
-    assert list(table.index[table[layer_table.SWITCH]]) == ["digit"]
+    assert list(table.index[table[LEAVE]]) == ["digit"]
 
 
 def test_a_new_model_shows_what_each_technique_will_do_before_there_is_data(service: Service, planned: Project) -> None:
@@ -582,20 +624,20 @@ def test_failed_run_shows_the_sentence_and_can_be_repeated(service: Service, pro
 
 
 def test_change_and_run_fills_the_form_with_the_recipe(service: Service, project: Project) -> None:
-    entry = next(entry for entry in TECHNIQUES if new_run.followers(entry))
-    recipe = Recipe.checked(
-        [
-            Recipe.single(entry.name, {}, {"epochs": 9}).steps[0],
-            Recipe.single(new_run.followers(entry)[0]).steps[0],
-        ]
-    )
-    run = finished(service, project, "both", recipe, 0.97, 30_000)
+    chained = [technique(name) for name in longest_chain()]
+    steps = [
+        RecipeStep(technique=entry.name, fine_tuning={"epochs": 9} if entry.fine_tuning else None) for entry in chained
+    ]
+    run = finished(service, project, "all", Recipe.checked(steps), 0.97, 30_000)
     app = open_page("pages/run.py", run=run.run_id)
     app.button(key="run:change").click().run()
     assert not app.exception
-    assert app.radio(key=new_run.TECHNIQUE_KEY).value == entry.name
-    assert app.selectbox(key=new_run.THEN_KEY).value == recipe.steps[1].technique
-    assert app.number_input(key=widget_key(fine_tuning_prefix(entry.name), "epochs")).value == 9
+    assert [step.entry for step in steps_on(app)] == chained
+    for step in steps_on(app):
+        if step.entry.fine_tuning:
+            assert app.number_input(key=widget_key(fine_tuning_prefix(step.prefix), "epochs")).value == 9
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert service.runs(project.project_id)[-1].recipe == run.recipe
 
 
 def test_queued_run_can_be_cancelled(service: Service, project: Project) -> None:
