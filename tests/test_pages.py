@@ -272,8 +272,7 @@ def longest_chain() -> list[str]:
 def steps_on(app: AppTest) -> list[chain.FormStep]:
     """The steps on the form."""
     untouched = [[1, TECHNIQUES[0].name]]
-    kept = app.session_state[chain.STEPS_KEY] if chain.STEPS_KEY in app.session_state else untouched
-    return [chain.FormStep(*pair) for pair in kept]
+    return [chain.FormStep(*pair) for pair in app.session_state.filtered_state.get(chain.STEPS_KEY, untouched)]
 
 
 def add(app: AppTest, entry: Technique) -> None:

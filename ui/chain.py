@@ -60,9 +60,23 @@ def _fresh_number() -> int:
     return number
 
 
-def expander_key(step: FormStep) -> str:
-    """Return the key that tells whether a step is folded open."""
-    return f"step{step.number}:open"
+def is_open(step: FormStep) -> bool:
+    """True where a step is not folded to one line; at first only a step that is alone."""
+    return bool(st.session_state.get(_open_key(step.number), len(form_steps()) == 1))
+
+
+def _open_key(number: int) -> str:
+    return f"step{number}:is_open"
+
+
+def fold_key(step: FormStep) -> str:
+    """Return the key of what folds a step."""
+    return f"step{step.number}:fold"
+
+
+def note_fold(step: FormStep) -> None:
+    """Take over what the user folded. Streamlit itself would forget it where the label changes."""
+    st.session_state[_open_key(step.number)] = bool(st.session_state[fold_key(step)])
 
 
 def technique_key(step: FormStep) -> str:
@@ -74,8 +88,8 @@ def add_step(name: str) -> None:
     """Add a step at the end, open; the others are folded."""
     before, added = form_steps(), FormStep(_fresh_number(), name)
     for step in before:
-        st.session_state[expander_key(step)] = False
-    st.session_state[expander_key(added)] = True
+        st.session_state[_open_key(step.number)] = False
+    st.session_state[_open_key(added.number)] = True
     _store([*before, added])
 
 
@@ -84,7 +98,8 @@ def remove_step(number: int) -> None:
     left = [step for step in form_steps() if step.number != number]
     forget_drafts(f"step{number}:")
     _store(left)
-    st.session_state[expander_key(left[-1])] = True
+    if len(left) == 1:
+        st.session_state[_open_key(left[0].number)] = True
 
 
 def change_technique(number: int) -> None:

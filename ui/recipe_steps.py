@@ -19,8 +19,10 @@ from ui.chain import (
     FormStep,
     add_step,
     change_technique,
-    expander_key,
+    fold_key,
     form_steps,
+    is_open,
+    note_fold,
     reasons_against,
     remove_step,
     technique_key,
@@ -35,15 +37,22 @@ def draw_steps(project: Project) -> None:
     """Draw every step and what may follow the last one."""
     steps = form_steps()
     for place, step in enumerate(steps, start=1):
-        st.session_state.setdefault(expander_key(step), len(steps) == 1)
-        title = f"**{place} · {step.entry.title}**"
-        summary = summary_of(_read_step(step, project), _settings_specs(step.entry, project))
-        folded = st.expander(
-            f"{title}  \n{as_text(summary)}" if summary else title, key=expander_key(step), on_change="rerun"
-        )
-        with folded:
+        with st.expander(
+            _label(place, step, project),
+            expanded=is_open(step),
+            key=fold_key(step),
+            on_change=note_fold,
+            args=(step,),
+        ):
             _draw_step(step, project, is_first=place == 1, is_only=len(steps) == 1)
     _draw_add(project)
+
+
+def _label(place: int, step: FormStep, project: Project) -> str:
+    """The title; where the step is folded, with what differs from the defaults."""
+    title = f"**{place} · {step.entry.title}**"
+    summary = "" if is_open(step) else summary_of(_read_step(step, project), _settings_specs(step.entry, project))
+    return f"{title}  \n{as_text(summary)}" if summary else title
 
 
 def _draw_step(step: FormStep, project: Project, *, is_first: bool, is_only: bool) -> None:
