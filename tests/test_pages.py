@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
@@ -20,9 +21,11 @@ from intake.models import load_prepared
 from intake.tasks import impossible_losses
 from measure.packed_files import PACKINGS
 from optimizers import TECHNIQUES, technique
-from optimizers.declaration import OF_LAYERS, ParameterSpec, specs
+from optimizers.declaration import OF_LAYERS, ParameterSpec, parameter, specs
 from optimizers.estimate import EstimatedSizes
+from optimizers.presets import Preset, presets
 from optimizers.recipe import Recipe, RecipeStep
+from optimizers.sweep import expand
 from optimizers.technique import Technique, TechniqueParams
 from runs.executor import LocalExecutor
 from runs.layer_outcomes import layer_outcomes
@@ -39,8 +42,11 @@ from tests.test_charts import result
 from ui import chain, new_run, session
 from ui.formatting import as_text
 from ui.forms import fine_tuning_prefix, fine_tuning_specs, widget_key
+from ui.layer_table import edited
 from ui.new_project import WITHOUT
+from ui.ready_recipes import FILE_KEY, PRESET_KEY
 from ui.setting_texts import help_text, label_text
+from ui.several import several_key
 from ui.tradeoff import OPEN_KEY
 
 APP = Path(__file__).parent.parent / "app.py"
@@ -341,6 +347,114 @@ def test_two_techniques_that_go_together_make_one_recipe(service: Service, proje
     assert [step.technique for step in service.runs(project.project_id)[-1].recipe.steps] == [first.name, then.name]
 
 
+def test_each_technique_that_cannot_follow_is_told_with_its_reason(service: Service, project: Project) -> None:
+    last = next(entry for entry in TECHNIQUES if entry.converts)
+    app = open_form(project, last)
+    said = texts(app)
+    for entry in TECHNIQUES:
+        reasons = chain.reasons_against(entry.name, [RecipeStep(technique=last.name)])
+        shown = [button.key for button in app.button if button.key == f"new_run:add:{entry.name}"]
+        assert bool(reasons) != bool(shown)
+        assert all(as_text(reason) in said for reason in reasons)
+
+
+def test_a_step_can_be_taken_out_and_the_others_keep_their_values(service: Service, project: Project) -> None:
+    names = longest_chain()
+    app = open_form(project, technique(names[0]))
+    for name in names[1:]:
+        add(app, technique(name))
+    last = steps_on(app)[-1]
+    choice = next(spec for spec in specs(last.entry.Params) if spec.kind == "choice" and not spec.only_if)
+    widget_of(app, choice, last.prefix).set_value(choice.choices[-1]).run()
+    app.button(key="step1:remove").click().run()
+    assert not app.exception
+    assert [step.technique for step in steps_on(app)] == names[1:]
+    app.button(key=new_run.RUN_KEY).click().run()
+    steps = service.runs(project.project_id)[-1].recipe.steps
+    assert [step.technique for step in steps] == names[1:]
+    assert steps[-1].params[choice.name] == choice.choices[-1]
+
+
+def test_a_folded_step_says_what_differs_from_the_defaults(service: Service, project: Project) -> None:
+    recipe = Recipe.checked(
+        [
+            *Recipe.single("pruning", {"final_sparsity": 0.9}).steps,
+            *Recipe.single("clustering", {}, {"epochs": 77}).steps,
+        ]
+    )
+    run = finished(service, project, "both", recipe, 0.97, 30_000)
+    app = open_page("pages/run.py", run=run.run_id)
+    app.button(key="run:change").click().run()
+    labels = [expander.label for expander in app.expander]
+    assert any("1 · Pruning" in label and "final sparsity 0" in label for label in labels)
+    assert any("2 · Clustering" in label and label.endswith("epochs 77") for label in labels)
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+def test_a_preset_fills_the_form(service: Service, project: Project, preset: Preset) -> None:
+    app = open_page("pages/project.py", project=project.project_id)
+    assert as_text(preset.description) in texts(app)
+    app.button_group(key=PRESET_KEY).set_value([preset.name]).run()
+    assert not app.exception
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert service.runs(project.project_id)[-1].recipe == Recipe.checked(preset.steps())
+
+
+def test_a_recipe_file_fills_the_form_and_one_that_is_none_is_told(service: Service, project: Project) -> None:
+    recipe = Recipe.checked([*Recipe.single("pruning", {"power": 2.0}).steps, *Recipe.single("clustering").steps])
+    app = open_page("pages/project.py", project=project.project_id)
+    app.file_uploader(key=f"{FILE_KEY}:0").set_value(("mine.yaml", recipe.to_yaml().encode(), "application/yaml")).run()
+    assert not app.exception
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert service.runs(project.project_id)[-1].recipe == recipe
+    app.file_uploader(key=f"{FILE_KEY}:1").set_value(("bad.yaml", b"steps: [{technique: magic}]", "text/yaml")).run()
+    assert not app.exception
+    assert "magic" in app.error[0].value
+    assert [step.technique for step in steps_on(app)] == ["pruning", "clustering"]
+
+
+def test_a_sweep_queues_each_point_with_one_tag(service: Service, project: Project) -> None:
+    app = open_form(project, technique("clustering"))
+    prefix = prefix_of(technique("clustering"))
+    app.toggle(key=chain.SWEEP_KEY).set_value(True).run()
+    app.text_input(key=several_key(widget_key(prefix, "number_of_clusters"))).set_value("8..32 x2").run()
+    initial = several_key(widget_key(prefix, "cluster_centroids_init"))
+    app.multiselect(key=initial).set_value(app.multiselect(key=initial).options[:2]).run()
+    assert not app.exception
+    assert any("**6 runs**" in str(element.value) for element in app.markdown)
+    assert app.button(key=new_run.RUN_KEY).label == "Queue 6 runs"
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert not app.exception
+    runs = service.runs(project.project_id)
+    assert [run.recipe.steps[0].params["number_of_clusters"] for run in runs] == [8, 8, 16, 16, 32, 32]
+    assert len({run.tags for run in runs}) == 1
+    assert runs[0].tags[0].startswith("sweep:")
+    app.text_input(key=several_key(widget_key(prefix, "number_of_clusters"))).set_value("1, 8").run()
+    assert "At number_of_clusters 1" in app.error[0].value
+    assert app.button(key=new_run.RUN_KEY).disabled
+
+
+def test_a_large_grid_asks_first(service: Service, project: Project) -> None:
+    app = open_form(project, technique("clustering"))
+    app.toggle(key=chain.SWEEP_KEY).set_value(True).run()
+    key = several_key(widget_key(prefix_of(technique("clustering")), "number_of_clusters"))
+    app.text_input(key=key).set_value("2..70").run()
+    assert app.button(key=new_run.RUN_KEY).disabled
+    app.checkbox(key=new_run.CONFIRM_KEY).check().run()
+    assert not app.button(key=new_run.RUN_KEY).disabled
+
+
+def test_runs_can_be_filtered_by_tag(service: Service, project: Project) -> None:
+    measured(service, project)
+    points = expand([RecipeStep(technique="post_training_quantization", params={"mode": "float16, int8"})])
+    service.submit_sweep(project.project_id, points, "mine")
+    app = open_page("pages/project.py", project=project.project_id)
+    assert list(app.dataframe[0].value["Tags"]) == ["", "", "mine", "mine"]
+    app.multiselect(key="tags").set_value(["mine"]).run()
+    assert not app.exception
+    assert list(app.dataframe[0].value["Run"]) == ["Baseline", "mine · mode float16", "mine · mode int8"]
+
+
 def test_contradicting_values_are_told_at_once_and_cannot_be_run(service: Service, project: Project) -> None:
     app = open_form(project, TECHNIQUES[0])
     app.number_input(key="step1:pruning:initial_sparsity").set_value(0.9).run()
@@ -473,6 +587,47 @@ def test_the_second_technique_has_layers_of_its_own(service: Service, planned: P
     assert not app.exception
     steps = service.runs(planned.project_id)[-1].recipe.steps
     assert [step.params["leave_as_is"] for step in steps] == [[], ["features"]]
+
+
+def test_a_value_for_one_layer_is_a_column_of_the_table(
+    service: Service, planned: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = TECHNIQUES[0]
+    declared: Any = type(
+        "WithLayers",
+        (entry.Params,),
+        {
+            "__annotations__": {"layer_share": dict[str, Annotated[float, Field(gt=0, lt=1)]]},
+            "layer_share": parameter({}, "Share here", "Of one layer."),
+            "__module__": __name__,
+        },
+    )
+    monkeypatch.setattr(type(entry), "Params", declared)
+    app = open_form(planned, entry)
+    table = editor_of(app, entry, planned).value
+    assert table["Share here"].isna().all()
+    app.session_state[widget_key(prefix_of(entry), "layer_share")] = {"features": 0.25}
+    app.run()
+    assert not app.exception
+    assert editor_of(app, entry, planned).value.set_index("Layer")["Share here"].dropna().to_dict() == {
+        "features": 0.25
+    }
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert service.runs(planned.project_id)[-1].recipe.steps[0].params["layer_share"] == {"features": 0.25}
+    app.session_state[widget_key(prefix_of(entry), "layer_share")] = {"features": 2.0}
+    app.run()
+    assert "`layer_share`" in app.error[0].value
+    assert not editor_of(app, entry, planned).value.empty
+
+
+def test_edits_of_the_table_become_values_of_layers() -> None:
+    names = ["a", "b", "c"]
+    numbers = ParameterSpec("x", "layer_number", "X", "", {})
+    whole = ParameterSpec("x", "layer_integer", "X", "", {})
+    some = ParameterSpec("x", "layers", "X", "", ())
+    assert edited(numbers, {"c": 0.5, "gone": 1.0}, {"a": 1, "c": None}, names) == {"a": 1.0}
+    assert edited(whole, {"b": 3}, {"c": 4.0}, names) == {"b": 3, "c": 4}
+    assert edited(some, ["c"], {"a": True, "c": False}, names) == ["a"]
 
 
 def test_a_step_with_nothing_to_act_on_is_told_and_refused(service: Service, planned: Project) -> None:

@@ -178,4 +178,5 @@ def summary_of(step: RecipeStep, settings: tuple[ParameterSpec, ...]) -> str:
 def _differs(value: Any, default: Any) -> bool:
     """A list of one value and a text of one number are the value."""
     plain = tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value
-    return plain != default and plain != [default] and plain != str(default)
+    is_number = isinstance(plain, str) and isinstance(default, int | float)
+    return plain != default and plain != [default] and not (is_number and plain in (str(default), f"{default:g}"))

@@ -32,7 +32,14 @@ def draw_several(spec: ParameterSpec, key: str, single: Any, *, disabled: bool) 
 
 
 def _start(spec: ParameterSpec, key: str, single: Any) -> Any:
-    return start_of(several_key(key), str(single) if spec.kind in ("number", "integer") else [single])
+    numeric = spec.kind in ("number", "integer")
+    return start_of(several_key(key), _number_text(single) if numeric else [single])
+
+
+def _number_text(value: float) -> str:
+    """The shortest that reads back as the value."""
+    short = f"{value:g}"
+    return short if float(short) == value else str(value)
 
 
 def _choices(spec: ParameterSpec) -> list[Any]:
