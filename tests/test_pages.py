@@ -277,8 +277,9 @@ def longest_chain() -> list[str]:
 
 def steps_on(app: AppTest) -> list[chain.FormStep]:
     """The steps on the form."""
-    untouched = [[1, TECHNIQUES[0].name]]
-    return [chain.FormStep(*pair) for pair in app.session_state.filtered_state.get(chain.STEPS_KEY, untouched)]
+    if chain.STEPS_KEY not in app.session_state:
+        return [chain.FormStep(1, TECHNIQUES[0].name)]
+    return [chain.FormStep(*pair) for pair in app.session_state[chain.STEPS_KEY]]
 
 
 def add(app: AppTest, entry: Technique) -> None:
@@ -430,7 +431,7 @@ def test_a_sweep_queues_each_point_with_one_tag(service: Service, project: Proje
     assert len({run.tags for run in runs}) == 1
     assert runs[0].tags[0].startswith("sweep:")
     app.text_input(key=several_key(widget_key(prefix, "number_of_clusters"))).set_value("1, 8").run()
-    assert "At number_of_clusters 1" in app.error[0].value
+    assert as_text("At number_of_clusters 1, ") in app.error[0].value
     assert app.button(key=new_run.RUN_KEY).disabled
 
 
