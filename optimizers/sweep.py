@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from intake.errors import InvalidParams
 from optimizers import technique
-from optimizers.declaration import Kind, ParameterSpec, specs
+from optimizers.declaration import Condition, Kind, ParameterSpec, specs
 from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 
@@ -265,9 +265,14 @@ def _without_what_does_not_count(number: int, step: RecipeStep, varied: set[tupl
                 if not any(
                     spec.name == name
                     and spec.only_if is not None
-                    and (number, part, spec.only_if.parameter) in varied
+                    and any((number, part, parent) in varied for parent in _parents(spec.only_if))
                     and not spec.only_if.holds(all_values)
                     for spec in declared
                 )
             }
     return step.model_copy(update=changed)
+
+
+def _parents(condition: Condition | None) -> list[str]:
+    """The settings that a condition looks at."""
+    return [condition.parameter, *_parents(condition.and_if)] if condition else []

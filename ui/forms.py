@@ -86,11 +86,13 @@ def _draw_all(prefix: str, declared: tuple[ParameterSpec, ...], chosen: list[Par
 
 def _counts(spec: ParameterSpec, current: dict[str, Any]) -> bool:
     """True where it counts under the values of the others, or under one of several."""
-    if spec.only_if is None:
-        return True
-    parent = current.get(spec.only_if.parameter)
-    values = parent if isinstance(parent, list) else [parent]
-    return any(spec.only_if.holds({spec.only_if.parameter: value}) for value in values)
+    condition = spec.only_if
+    while condition is not None:
+        parent = current.get(condition.parameter)
+        if not any(value in condition.values for value in (parent if isinstance(parent, list) else [parent])):
+            return False
+        condition = condition.and_if
+    return True
 
 
 def _current_values(prefix: str, declared: tuple[ParameterSpec, ...], sweeping: bool) -> dict[str, Any]:
