@@ -140,7 +140,7 @@ def test_runs_of_an_older_store_have_no_tags_and_the_same_technique_can_come_twi
 ) -> None:
     store = Store(settings)
     made = store.add_project(project)
-    recipe = Recipe.checked([*Recipe.single("pruning", {"frequency": 7}).steps, *Recipe.single("pruning").steps])
+    recipe = Recipe.checked([*Recipe.single("pruning", {"final_sparsity": 0.6}).steps, *Recipe.single("pruning").steps])
     values = {"run_id": "", "project_id": made.project_id, "name": "old", "is_baseline": False, "state": "queued"}
     run = store.add_run(RunRecord(**values, recipe=recipe, created_at=made.created_at, tags=("mine",)))
     assert (run.tags, run.recipe) == (("mine",), recipe)
