@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any, get_args
 
 from intake.dataset_info import RANDOM_INPUTS, RANDOM_INPUTS_NOTE, DatasetOptions
-from intake.errors import InvalidParams, UserError
+from intake.errors import UserError
 from intake.fit import FitOverrides, Loss, ScaleMode, Task
 from measure.packed_files import PACKINGS
-from optimizers import TECHNIQUES, technique
+from optimizers import TECHNIQUES
 from optimizers.declaration import ParameterSpec, Params, specs
-from optimizers.fine_tuning import FineTuning, suggested
-from optimizers.recipe import Recipe
+from optimizers.fine_tuning import FineTuning
+from optimizers.presets import presets, steps_named
+from optimizers.recipe import RecipeStep, with_suggested_epochs
+from optimizers.sweep import MANY_POINTS, Point, expand
 from optimizers.treatment import counted
-from runs.records import Result, RunRecord
-from runs.service import Prepared, Service, check_layers
+from runs.checks import check_layers, check_points
+from runs.recipe_flags import laid_over, pairs_of
+from runs.records import Project, Result, RunRecord
+from runs.service import Prepared, Service
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,14 +59,33 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(command=_inspect)
     run.set_defaults(command=_run)
     how = run.add_mutually_exclusive_group(required=True)
-    how.add_argument("--technique", choices=[entry.name for entry in TECHNIQUES], help="what to apply")
-    how.add_argument("--recipe", type=Path, metavar="FILE", help="recipe.yaml of an earlier run")
-    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any parameter listed below")
+    how.add_argument(
+        "--technique", nargs="+", choices=[entry.name for entry in TECHNIQUES], help="what to apply, one after another"
+    )
+    how.add_argument(
+        "--recipe", metavar="NAME|FILE", help=f"one of {_preset_names()}, or a file like the recipe.yaml of a run"
+    )
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any parameter listed below; TECHNIQUE.NAME=VALUE for one step of several",
+    )
+    run.add_argument("--yes", action="store_true", help=f"queue a sweep of more than {MANY_POINTS} runs, too")
     run.add_argument("--project", default="", metavar="NAME", help="name of the project in the dashboard")
     run.add_argument("--name", default="", help="name of the run")
     run.add_argument("--out", type=Path, metavar="DIR", help="copy the artefacts into this folder")
+    run.epilog = (
+        "Sweeps: a number, a choice or a switch takes several values (0.5,0.7,0.9) or a range (0.5..0.9:0.1, 1..4, "
+        "8..64:x2). Each combination becomes a run, and a table of them is printed at the end."
+    )
     _add_parameters(run)
     return parser
+
+
+def _preset_names() -> str:
+    return ", ".join(preset.name for preset in presets())
 
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
@@ -97,7 +120,8 @@ def _add_parameters(command: argparse.ArgumentParser) -> None:
 
 def _flag_help(spec: ParameterSpec) -> str:
     """argparse formats help with %, so a literal one is doubled."""
-    return f"{spec.help} Default {spec.default}; {spec.range_text() or 'any'}.".replace("%", "%%")
+    default = "none" if spec.default in ((), {}) else spec.default
+    return f"{spec.help} Default {default}; {spec.range_text() or 'any'}.".replace("%", "%%")
 
 
 def _inspect(service: Service, given: argparse.Namespace) -> int:
@@ -155,15 +179,16 @@ def _prepared(service: Service, given: argparse.Namespace) -> Prepared:
 
 
 def _run(service: Service, given: argparse.Namespace) -> int:
-    _recipe(given, None)  # mistakes are told before anything is opened
+    steps = _steps(given)
+    expand(steps)  # mistakes are told before anything is opened
     prepared = _prepared(service, given)
-    recipe = _recipe(given, prepared.dataset_info.train_samples)
-    _look_ahead(service, prepared.model_id, recipe)
+    points = expand(with_suggested_epochs(steps, prepared.dataset_info.train_samples))
+    _look_ahead(service, prepared, points, given.yes)
     data_name = given.dataset.stem if given.dataset else RANDOM_INPUTS
     project = service.project_of(given.project or f"{given.model.stem} on {data_name}", prepared)
     if given.project and project.name != given.project:
         _say(f"These files with this fit are a project already: {project.name}.")
-    service.check_settings(recipe, project)
+    check_points(points, [lambda recipe: service.check_settings(recipe, project)], given.yes)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
     _say(f"Measuring the baseline of project {project.name} …")
@@ -171,84 +196,108 @@ def _run(service: Service, given: argparse.Namespace) -> int:
     if baseline.result is None:
         _say(f"The baseline could not be measured. {baseline.error}")
         return 1
-    _say(f"Running {recipe.title} …")
-    run = service.wait(service.submit(project.project_id, recipe, given.name).run_id)
-    report = service.report(run.run_id)
-    outcome = {
-        "run_id": run.run_id,
-        "project_id": project.project_id,
-        "dataset": project.dataset_name,
-        "name": run.name,
-        "status": run.state,
-        "error": run.error,
-        "recipe": recipe.model_dump(mode="json"),
-        "baseline": _figures(baseline.result),
-        "result": _figures(run.result),
-        "estimate": report.estimate.model_dump() if report and report.estimate else None,
-        "verified": [fact.model_dump() for fact in report.facts] if report else [],
-        "artifacts": _artifacts(service, run, given.out),
-    }
+    if len(points) > 1:
+        return _run_sweep(service, given, project, baseline.result, points)
+    _say(f"Running {points[0].recipe.title} …")
+    run = service.wait(service.submit(project.project_id, points[0].recipe, given.name).run_id)
+    outcome = _outcome(service, project, baseline.result, run, given.out)
     print(_json(outcome)) if given.json else _print_outcome(outcome)
     if run.error:
         _say(run.error)
     return 0 if run.state == "finished" else 1
 
 
-def _look_ahead(service: Service, model_id: str, recipe: Recipe) -> None:
-    """Say what the recipe will do before a second is spent; raises UserError where it will do nothing."""
-    job = service.model_plan(model_id)
+def _run_sweep(
+    service: Service, given: argparse.Namespace, project: Project, baseline: Result, points: tuple[Point, ...]
+) -> int:
+    """Queue all points, wait for them, and print a table; their files go to numbered folders."""
+    queued = service.submit_sweep(project.project_id, points, given.name, confirmed=given.yes)
+    _say(f"Running {len(queued)} points, tagged {queued[0].tags[0]} …")
+    outcomes = []
+    for number, (point, run) in enumerate(zip(points, queued, strict=True), start=1):
+        ended = service.wait(run.run_id)
+        _say(f"{number} of {len(queued)}  {point.label}: {ended.state} {ended.error}".rstrip())
+        folder = given.out / f"{number:03d}" if given.out is not None else None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        outcomes.append({"point": point.label, **_outcome(service, project, baseline, ended, folder)})
+    if given.json:
+        shown = {"project_id": project.project_id, "tag": queued[0].tags[0], "baseline": _figures(baseline)}
+        print(_json({**shown, "points": outcomes}))
+    else:
+        print(sweep_table(baseline, outcomes))
+    return 0 if all(outcome["status"] == "finished" for outcome in outcomes) else 1
+
+
+def sweep_table(baseline: Result, outcomes: list[dict[str, Any]]) -> str:
+    """Return a row for the baseline and one for each point: state, metric, sizes, latency, verified claims."""
+    rows: list[tuple[str, ...]] = [("point", "state", baseline.metric_name, ".tflite B", "gzip B", "ms", "verified")]
+    rows.append(("baseline", "finished", *_columns(baseline.model_dump(mode="json")), ""))
+    for outcome in outcomes:
+        facts = outcome["verified"]
+        met = f"{sum(fact['met'] is True for fact in facts)}/{len(facts)}" if facts else ""
+        rows.append((outcome["point"], outcome["status"], *_columns(outcome["result"]), met))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _columns(figures: dict[str, Any] | None) -> tuple[str, str, str, str]:
+    if figures is None:
+        return "", "", "", ""
+    sizes = f"{figures['tflite_bytes']:,}", f"{figures['gzip_bytes']:,}"
+    return f"{figures['metric']:.4f}", *sizes, f"{figures['latency_ms']:.2f}"
+
+
+def _outcome(service: Service, project: Project, baseline: Result, run: RunRecord, out: Path | None) -> dict[str, Any]:
+    report = service.report(run.run_id)
+    return {
+        "run_id": run.run_id,
+        "project_id": project.project_id,
+        "dataset": project.dataset_name,
+        "name": run.name,
+        "status": run.state,
+        "error": run.error,
+        "recipe": run.recipe.model_dump(mode="json"),
+        "baseline": _figures(baseline),
+        "result": _figures(run.result),
+        "estimate": report.estimate.model_dump() if report and report.estimate else None,
+        "verified": [fact.model_dump() for fact in report.facts] if report else [],
+        "artifacts": _artifacts(service, run, out),
+    }
+
+
+def _look_ahead(service: Service, prepared: Prepared, points: tuple[Point, ...], confirmed: bool) -> None:
+    """Say what the recipes will do before a second is spent; raises UserError where one cannot, or will do nothing."""
     try:
-        plan = job.wait()
+        plan = service.model_plan(prepared.model_id).wait()
     except UserError as error:
         _say(f"There is no estimate. {error}")
+        check_points(points, [], confirmed)
         return
-    check_layers(recipe, plan.layers)
-    for step in recipe.steps:
+    check_points(points, [lambda recipe: check_layers(recipe, plan.layers)], confirmed)
+    for step in points[0].recipe.steps:
         _say(f"{step.entry.title} {counted(step.entry.treatments(plan.layers, step.checked_params))}.")
-    estimate = service.estimate(model_id, recipe)
-    if estimate is not None:
-        _say(f"Estimate: .tflite {estimate.tflite_bytes:,} B, gzip {estimate.gzip_bytes:,} B")
+    for point in points[:1] if len(points) == 1 else (points[0], points[-1]):
+        estimate = service.estimate(prepared.model_id, point.recipe)
+        if estimate is not None:
+            where = f" at {point.label}" if point.label else ""
+            _say(f"Estimate{where}: .tflite {estimate.tflite_bytes:,} B, gzip {estimate.gzip_bytes:,} B")
 
 
-def _recipe(given: argparse.Namespace, train_samples: int | None) -> Recipe:
-    """The recipe asked for; with `train_samples`, the epochs of a small dataset unless some were given."""
-    values = {name[6:]: text for name, text in vars(given).items() if name.startswith("param_") and text is not None}
-    for pair in given.set:
-        name, separator, text = pair.partition("=")
-        if not separator:
-            raise InvalidParams(f"--set takes NAME=VALUE, like final_sparsity=0.8, got {pair!r}.")
-        values[name.strip()] = text.strip()
+def _steps(given: argparse.Namespace) -> list[RecipeStep]:
+    """The steps asked for, unchecked: some settings may have several values."""
+    flags = {name[6:]: text for name, text in vars(given).items() if name.startswith("param_") and text is not None}
+    values = {**flags, **pairs_of(given.set)}
     if given.recipe:
-        return _recipe_file(given.recipe, values)
-    entry = technique(given.technique)
-    own = {spec.name for spec in specs(entry.Params)}
-    common = {spec.name for spec in specs(FineTuning)} - own
-    params = entry.Params.from_text({name: text for name, text in values.items() if name not in common})
-    settings = FineTuning.from_text({name: text for name, text in values.items() if name in common})
-    if entry.fine_tuning is not None and train_samples is not None:
-        settings = {**suggested(entry.fine_tuning, train_samples).model_dump(), **settings}
-    return Recipe.single(entry.name, params, settings)
-
-
-def _recipe_file(path: Path, values: dict[str, str]) -> Recipe:
-    """A recipe file, with the fine-tuning settings of the command line laid over its own."""
-    try:
-        recipe = Recipe.from_yaml(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The recipe {path} cannot be read: {error}.") from None
-    unknown = sorted(set(values) - {spec.name for spec in specs(FineTuning)})
-    if unknown:
-        raise InvalidParams(
-            f"With --recipe only fine-tuning settings can be changed; edit the file for: {', '.join(unknown)}."
-        )
-    settings = FineTuning.from_text(values)
-    if settings and not any(step.fine_tuning for step in recipe.steps):
-        raise InvalidParams(f"No step of this recipe trains; leave out: {', '.join(settings)}.")
-    steps = [
-        step.model_copy(update={"fine_tuning": {**step.fine_tuning, **settings}}) if step.fine_tuning else step
-        for step in recipe.steps
-    ]
-    return Recipe.checked(steps)
+        return laid_over(steps_named(given.recipe), values)
+    return laid_over([RecipeStep(technique=name) for name in given.technique], values)
 
 
 def _figures(result: Result | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from intake.errors import InvalidParams
 from measure.conversion import Conversion
 from optimizers import technique
 from optimizers.declaration import Params
-from optimizers.fine_tuning import FineTuning
+from optimizers.fine_tuning import FineTuning, suggested
 from optimizers.technique import Technique
 
 
@@ -102,13 +102,7 @@ class Recipe(BaseModel):
     @classmethod
     def from_yaml(cls, text: str) -> Self:
         """Read a recipe file; raises InvalidParams where it is not one."""
-        try:
-            read = cls.model_validate(yaml.safe_load(text) or {})
-        except (yaml.YAMLError, ValidationError) as error:
-            raise InvalidParams(f"This is not a recipe file: {_reason(error)}") from None
-        if not read.steps:
-            raise InvalidParams("The recipe has no steps: give at least one, like `steps: [{technique: pruning}]`.")
-        return cls.checked(list(read.steps))
+        return cls.checked(steps_of_yaml(text))
 
     def to_yaml(self) -> str:
         """Return the recipe as a file that `from_yaml` and the command line read."""
@@ -118,6 +112,32 @@ class Recipe(BaseModel):
     def title(self) -> str:
         """For people: "Pruning + Post-training quantization"; "Baseline" without steps."""
         return " + ".join(step.entry.title for step in self.steps) or "Baseline"
+
+
+def steps_of_yaml(text: str) -> list[RecipeStep]:
+    """Return the steps of a recipe file as they stand there, unchecked; raises InvalidParams where it is not one."""
+    try:
+        read = Recipe.model_validate(yaml.safe_load(text) or {})
+    except (yaml.YAMLError, ValidationError) as error:
+        raise InvalidParams(f"This is not a recipe file: {_reason(error)}") from None
+    if not read.steps:
+        raise InvalidParams("The recipe has no steps: give at least one, like `steps: [{technique: pruning}]`.")
+    return list(read.steps)
+
+
+def with_suggested_epochs(steps: Sequence[RecipeStep], train_samples: int) -> list[RecipeStep]:
+    """Return the steps, those that train and do not say how long with enough epochs for a dataset of this size."""
+    return [_with_suggested_epochs(step, train_samples) for step in steps]
+
+
+def _with_suggested_epochs(step: RecipeStep, train_samples: int) -> RecipeStep:
+    given, defaults = step.fine_tuning or {}, technique(step.technique).fine_tuning
+    if defaults is None or "epochs" in given:
+        return step
+    batch_size = given.get("batch_size", defaults.batch_size)
+    if isinstance(batch_size, int) and batch_size > 0:  # several, or wrong: told elsewhere
+        defaults = defaults.model_copy(update={"batch_size": batch_size})
+    return step.model_copy(update={"fine_tuning": {**given, "epochs": suggested(defaults, train_samples).epochs}})
 
 
 def problems_between(steps: Sequence[RecipeStep]) -> list[str]:

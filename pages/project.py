@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from ui.frames import tags_of, with_tags
 from ui.live import active_runs
 from ui.new_run import announce_queued, draw_form_layers, draw_new_run
 from ui.project_head import draw_failure, draw_head, draw_waiting
@@ -19,8 +20,8 @@ announce_queued()
 draw_failure(runs)
 left, right = st.columns([1.9, 1], gap="large")
 with left:
-    axes = draw_controls()
-    frame = changes_of(runs, axes.size)
+    axes = draw_controls(tags_of(runs))
+    frame = changes_of(with_tags(runs, axes.tags), axes.size)
     if frame["metric"].notna().any():
         draw_chart(project, frame, axes)
         st.caption("Click a point or a row to open its run.")

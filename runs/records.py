@@ -106,6 +106,8 @@ class RunRecord(_Record):
     verified_count: int = 0
     """Claims checked on the exported file."""
     verified_met: int = 0
+    tags: tuple[str, ...] = ()
+    """What the run belongs to: "sweep:3fa9c1", or a name that the user gave."""
 
     @property
     def is_active(self) -> bool:

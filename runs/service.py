@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,10 +21,12 @@ from intake.model_info import ModelInfo
 from intake.tasks import check_fit
 from optimizers.estimate import EstimatedSizes, SizeEstimator
 from optimizers.fine_tuning import FineTuning, suggested
-from optimizers.layer_facts import LayerFacts
-from optimizers.recipe import Recipe, RecipeStep
+from optimizers.recipe import Recipe, RecipeStep, with_suggested_epochs
 from optimizers.suitability import Shape, unsuited_choices, unsuited_settings
-from optimizers.technique import Technique, require_weights
+from optimizers.sweep import Point
+from optimizers.technique import Technique
+from runs.checks import check_layers, check_points
+from runs.durations import expected_seconds
 from runs.executor import LocalExecutor, mark
 from runs.jobs import Job
 from runs.paths import parsed_folder, prepared_folder, samples_folder
@@ -351,6 +354,13 @@ class Service:
         except OSError:
             return None
 
+    def with_suggested_epochs(self, project: Project, steps: Sequence[RecipeStep]) -> list[RecipeStep]:
+        """Return steps of a recipe file, with the epochs that a dataset of this size needs where they say none."""
+        try:
+            return with_suggested_epochs(steps, self.dataset_info(project).train_samples)
+        except OSError:
+            return list(steps)
+
     def submit(self, project_id: str, recipe: Recipe, name: str = "") -> RunRecord:
         """Queue a recipe.
 
@@ -362,10 +372,51 @@ class Service:
         plan = stored_plan(self.settings, project.model.upload_id)
         if plan is not None:
             check_layers(recipe, plan.layers)
-        number = sum(not run.is_baseline for run in self.runs(project_id)) + 1
-        return self._submit(project_id, recipe, " ".join(name.split())[:120] or f"{number} · {recipe.title}")
+        return self._submit(project_id, recipe, _short(name) or f"{self._next_number(project_id)} · {recipe.title}")
 
-    def _submit(self, project_id: str, recipe: Recipe, name: str, is_baseline: bool = False) -> RunRecord:
+    def _next_number(self, project_id: str) -> int:
+        return sum(not run.is_baseline for run in self.runs(project_id)) + 1
+
+    def submit_sweep(
+        self, project_id: str, points: Sequence[Point], name: str = "", *, confirmed: bool = False
+    ) -> list[RunRecord]:
+        """Queue each point of a grid (`optimizers.sweep.expand`) as a run of its own, all with one tag.
+
+        Args:
+            project_id: where they belong.
+            points: the grid.
+            name: the tag, and the beginning of each name; a tag like "sweep:3fa9c1" where it is empty.
+            confirmed: whether somebody said yes to a grid of more than `optimizers.sweep.MANY_POINTS`.
+
+        Raises:
+            UserError: as `submit`, with the problems of all points; then nothing is queued.
+        """
+        project = self.project(project_id)
+        plan = stored_plan(self.settings, project.model.upload_id)
+        checks = [lambda recipe: self.check_settings(recipe, project)]
+        if plan is not None:
+            checks.append(lambda recipe: check_layers(recipe, plan.layers))
+        check_points(points, checks, confirmed)
+        tag = _short(name) or f"sweep:{secrets.token_hex(3)}"
+        first = self._next_number(project_id)
+        return [
+            self._submit(
+                project_id, point.recipe, _short(f"{_short(name) or first + index} · {point.label}"), tags=(tag,)
+            )
+            for index, point in enumerate(points)
+        ]
+
+    def expected_seconds(self, project: Project, recipes: Sequence[Recipe]) -> float | None:
+        """Return how long these runs will take one after another, by the runs before; None where none tells."""
+        try:
+            train_samples = self.dataset_info(project).train_samples
+        except OSError:
+            return None
+        return expected_seconds(recipes, self.runs(project.project_id), train_samples)
+
+    def _submit(
+        self, project_id: str, recipe: Recipe, name: str, is_baseline: bool = False, tags: tuple[str, ...] = ()
+    ) -> RunRecord:
         record = RunRecord(
             run_id="",
             project_id=project_id,
@@ -374,6 +425,7 @@ class Service:
             is_baseline=is_baseline,
             state="queued",
             created_at=datetime.now(UTC),
+            tags=tags,
         )
         stored = self._store.add_run(record)
         self._executor.submit(stored.run_id)
@@ -391,7 +443,7 @@ class Service:
     def run_again(self, run_id: str) -> RunRecord:
         """Queue the recipe of a run once more in the same project."""
         run = self.run(run_id)
-        return self._submit(run.project_id, run.recipe, run.name, run.is_baseline)
+        return self._submit(run.project_id, run.recipe, run.name, run.is_baseline, run.tags)
 
     def rename_run(self, run_id: str, name: str) -> None:
         """Give a run another name."""
@@ -471,24 +523,8 @@ class Service:
         return DatasetInfo.model_validate_json((folder / "info.json").read_text())
 
 
-def check_layers(recipe: Recipe, layers: Sequence[LayerFacts]) -> None:
-    """Raise UserError where a step leaves layers as they are that are not there, or leaves itself nothing to act on."""
-    for step in recipe.steps:
-        _check_step(step, layers)
-
-
-def _check_step(step: RecipeStep, layers: Sequence[LayerFacts]) -> None:
-    params = step.checked_params
-    treatments = step.entry.treatments(layers, params)
-    if any(treatment.verdict == "acts" for treatment in treatments):
-        return
-    if step.params.get("leave_as_is"):
-        raise InvalidParams(
-            f"With these layers left as they are, {step.entry.title} has nothing to act on. "
-            "Take at least one that it can act on off the list (`leave_as_is`)."
-        )
-    if step.settings is not None and not step.entry.converts:
-        require_weights(step.entry.title, treatments)
+def _short(name: str) -> str:
+    return " ".join(name.split())[:120]
 
 
 def options_for(model_info: ModelInfo, options: DatasetOptions) -> DatasetOptions:

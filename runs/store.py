@@ -25,6 +25,7 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 from intake.errors import UserError
+from optimizers.recipe import Recipe
 from runs.records import Artifact, Progress, Project, Result, RunRecord, RunState
 from runs.settings import Settings
 
@@ -118,18 +119,14 @@ class Store:
             "tare.recipe": record.recipe.model_dump_json(),
             "tare.baseline": json.dumps(record.is_baseline),
             "tare.owner": current_process(),
+            "tare.tags": json.dumps(record.tags),
         }
         try:
             run = self._client.create_run(record.project_id, run_name=record.name, tags=tags)
         except MlflowException:
             raise UserError("There is no project of this address. It may have been deleted.") from None
         self._client.update_run(run.info.run_id, status=_STATUS["queued"])
-        params = [
-            Param(f"{step.technique}.{name}", str(value))
-            for step in record.recipe.steps
-            for name, value in {**step.params, **(step.fine_tuning or {})}.items()
-        ]
-        self._client.log_batch(run.info.run_id, params=params)
+        self._client.log_batch(run.info.run_id, params=_params(record.recipe))
         return self.run(str(run.info.run_id))
 
     def run(self, run_id: str) -> RunRecord:
@@ -257,6 +254,16 @@ class Store:
         return folder
 
 
+def _params(recipe: Recipe) -> list[Param]:
+    """Every setting; a technique that comes twice has its number in the recipe in front: "2.pruning.frequency"."""
+    names = [step.technique for step in recipe.steps]
+    return [
+        Param(f"{f'{number}.' if step.technique in names[: number - 1] else ''}{step.technique}.{name}", str(value))
+        for number, step in enumerate(recipe.steps, start=1)
+        for name, value in {**step.params, **(step.fine_tuning or {})}.items()
+    ]
+
+
 def _record(run: Run) -> RunRecord:
     tags = run.data.tags
     progress = tags.get("tare.progress")
@@ -278,6 +285,7 @@ def _record(run: Run) -> RunRecord:
             "result": _result(run.data.metrics, tags) if tags["tare.state"] == "finished" else None,
             "verified_count": facts,
             "verified_met": met,
+            "tags": json.loads(tags.get("tare.tags", "[]")),
         }
     )
 

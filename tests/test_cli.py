@@ -15,6 +15,8 @@ from measure.packed_files import PACKINGS
 from optimizers import TECHNIQUES
 from optimizers.declaration import Params, specs
 from optimizers.fine_tuning import FineTuning
+from optimizers.recipe import RecipeStep
+from runs.recipe_flags import laid_over
 
 ROOT = Path(__file__).parent.parent
 FIGURES = {
@@ -90,6 +92,12 @@ def test_run_prints_one_object_and_copies_the_files(
         (["--technique", "pruning", "--set", "final_sparsity"], "NAME=VALUE"),
         (["--technique", "pruning", "--epochs", "none"], "`epochs`"),
         (["--recipe", "missing.yaml"], "missing.yaml"),
+        (["--recipe", "missing.yaml"], "Presets: fast_and_safe, small, smallest"),
+        (["--technique", "pruning", "--final-sparsity", "0.5..0.9"], "needs a step"),
+        (["--technique", "pruning", "--final-sparsity", "0.2,0.8"], "At final_sparsity 0.2: `initial_sparsity`"),
+        (["--technique", "pruning", "--frequency", "1..100"], "100 points"),
+        (["--technique", "post_training_quantization", "--epochs", "2"], "no step of this recipe trains"),
+        (["--technique", "post_training_quantization", "pruning"], "must be the last step"),
         (["--technique", "pruning", "--loss", "mean_squared_error"], "mean_squared_error"),
     ],
 )
@@ -101,6 +109,26 @@ def test_mistakes_are_sentences(
     assert words in ran.stderr
     assert "Traceback" not in ran.stderr
     assert ran.stdout == ""
+
+
+def test_a_sweep_over_a_preset_prints_a_row_for_each_point(cli_home: Path, easy_files: tuple[Path, Path]) -> None:
+    inputs = ("run", "--model", easy_files[0], "--dataset", easy_files[1], "--recipe", "fast_and_safe")
+    ran = cli(cli_home, *inputs, "--mode", "dynamic_range,float16", "--name", "both")
+    assert ran.returncode == 0, ran.stderr
+    rows = [line.split("  ")[0] for line in ran.stdout.splitlines()]
+    assert rows == ["point", "baseline", "mode dynamic_range", "mode float16"]
+    assert ran.stdout.count("finished") == 3
+    assert "tagged both" in ran.stderr
+
+
+def test_settings_by_name_go_to_the_steps_that_have_them() -> None:
+    steps = [RecipeStep(technique=name) for name in ("pruning", "clustering", "post_training_quantization")]
+    values = {"epochs": "3", "clustering.epochs": "5", "mode": "int8", "seed": "1", "leave_as_is": "a,b"}
+    pruned, clustered, quantized = laid_over(steps, values)
+    assert (pruned.fine_tuning, clustered.fine_tuning) == ({"epochs": 3, "seed": 1}, {"epochs": 5, "seed": 1})
+    assert quantized.params == {"mode": "int8", "seed": 1, "leave_as_is": ["a", "b"]}
+    assert quantized.fine_tuning is None
+    assert pruned.params == {"leave_as_is": ["a", "b"]}
 
 
 def test_a_model_alone_is_inspected_with_random_inputs(cli_home: Path, easy_files: tuple[Path, Path]) -> None:

@@ -19,9 +19,10 @@ from optimizers.kernel_samples import from_bytes, sample_kernels, to_bytes
 from optimizers.layer_facts import KernelFacts, LayerFacts
 from optimizers.recipe import Recipe
 from optimizers.technique import Technique, clone_with_weights
+from runs.checks import check_layers
 from runs.paths import prepared_folder
 from runs.plan import PLAN_FILE, ModelPlan, ensure_plan, float_file, stored_plan
-from runs.service import Service, check_layers
+from runs.service import Service
 from runs.settings import Settings
 from tests.conftest import CLASSES, EasyData, convolutional_model
 

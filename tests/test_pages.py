@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
@@ -19,11 +20,13 @@ from intake.model_info import ModelInfo
 from intake.models import load_prepared
 from intake.tasks import impossible_losses
 from measure.packed_files import PACKINGS
-from optimizers import TECHNIQUES
-from optimizers.declaration import OF_LAYERS, ParameterSpec, specs
+from optimizers import TECHNIQUES, technique
+from optimizers.declaration import OF_LAYERS, ParameterSpec, parameter, specs
 from optimizers.estimate import EstimatedSizes
-from optimizers.recipe import Recipe
-from optimizers.technique import Technique
+from optimizers.presets import Preset, presets
+from optimizers.recipe import Recipe, RecipeStep
+from optimizers.sweep import expand
+from optimizers.technique import Technique, TechniqueParams
 from runs.executor import LocalExecutor
 from runs.layer_outcomes import layer_outcomes
 from runs.paths import prepared_folder
@@ -36,16 +39,21 @@ from runs.store import Store
 from runs.uploads import store_upload
 from runs.worker import ensure_prepared
 from tests.test_charts import result
-from ui import layer_table, new_run, session
+from ui import chain, new_run, session
 from ui.formatting import as_text
-from ui.forms import fine_tuning_prefix, fine_tuning_specs, help_text, label_text, widget_key
+from ui.forms import fine_tuning_prefix, fine_tuning_specs, widget_key
+from ui.layer_table import edited
 from ui.new_project import WITHOUT
+from ui.ready_recipes import FILE_KEY, PRESET_KEY
+from ui.setting_texts import help_text, label_text
+from ui.several import several_key
 from ui.tradeoff import OPEN_KEY
 
 APP = Path(__file__).parent.parent / "app.py"
 FIT = Fit(
     task="classification", loss="sparse_categorical_crossentropy", metric_name="accuracy", class_order=tuple(range(10))
 )
+LEAVE = next(spec.label for spec in specs(TechniqueParams) if spec.name == "leave_as_is")
 every_technique = pytest.mark.parametrize("entry", TECHNIQUES, ids=lambda entry: entry.name)
 
 
@@ -219,12 +227,12 @@ def test_project_says_of_a_run_that_just_ended_why_it_failed(service: Service, p
 def test_form_shows_what_the_technique_declares(service: Service, project: Project, entry: Technique) -> None:
     app = open_form(project, entry)
     for spec in drawn(entry):
-        assert_widget(app, spec, entry.name, {other.name: other.default for other in specs(entry.Params)})
+        assert_widget(app, spec, prefix_of(entry), {other.name: other.default for other in specs(entry.Params)})
     suggested = service.suggested_fine_tuning(project, entry)
     unsuited = service.unsuited_choices(project)
     for spec in fine_tuning_specs(suggested) if suggested else ():
         if spec.name not in unsuited:
-            assert_widget(app, spec, fine_tuning_prefix(entry.name), suggested.model_dump() if suggested else {})
+            assert_widget(app, spec, fine_tuning_prefix(prefix_of(entry)), suggested.model_dump() if suggested else {})
 
 
 def drawn(entry: Technique) -> list[ParameterSpec]:
@@ -235,9 +243,49 @@ def drawn(entry: Technique) -> list[ParameterSpec]:
 def open_form(project: Project, entry: Technique) -> AppTest:
     """The project page with the form of a technique."""
     app = open_page("pages/project.py", project=project.project_id)
-    app.radio(key=new_run.TECHNIQUE_KEY).set_value(entry.name).run()
+    app.radio(key=chain.technique_key(chain.FormStep(1, ""))).set_value(entry.name).run()
     assert not app.exception
     return app
+
+
+def prefix_of(entry: Technique, number: int = 1) -> str:
+    """The prefix of the widgets of a technique in a step of the form; steps are numbered as they come."""
+    return chain.FormStep(number, entry.name).prefix
+
+
+def legal_pair() -> tuple[Technique, Technique]:
+    """Two techniques that go together, in this order."""
+    return next((first, then) for first in TECHNIQUES for then in TECHNIQUES if follows(then, first) and then != first)
+
+
+def follows(then: Technique, *before: Technique) -> bool:
+    """Whether a technique may follow others."""
+    return not chain.reasons_against(then.name, [RecipeStep(technique=entry.name) for entry in before])
+
+
+def longest_chain() -> list[str]:
+    """As many techniques as may follow each other, each the first that may."""
+    names = [TECHNIQUES[0].name]
+    while len(names) < chain.MOST_STEPS:
+        before = [technique(name) for name in names]
+        found = next((entry.name for entry in TECHNIQUES if entry not in before and follows(entry, *before)), None)
+        if found is None:
+            break
+        names.append(found)
+    return names
+
+
+def steps_on(app: AppTest) -> list[chain.FormStep]:
+    """The steps on the form."""
+    if chain.STEPS_KEY not in app.session_state:
+        return [chain.FormStep(1, TECHNIQUES[0].name)]
+    return [chain.FormStep(*pair) for pair in app.session_state[chain.STEPS_KEY]]
+
+
+def add(app: AppTest, entry: Technique) -> None:
+    """Press the button that adds a step."""
+    app.button(key=f"new_run:add:{entry.name}").click().run()
+    assert not app.exception
 
 
 def widget_of(app: AppTest, spec: ParameterSpec, prefix: str) -> Any:
@@ -269,9 +317,9 @@ def test_conditions_switch_widgets_on_and_off(service: Service, project: Project
         if spec.only_if is not None:
             parent = next(other for other in specs(entry.Params) if other.name == spec.only_if.parameter)
             for choice in parent.choices:
-                widget_of(app, parent, entry.name).set_value(choice).run()
+                widget_of(app, parent, prefix_of(entry)).set_value(choice).run()
                 assert not app.exception
-                disabled = widget_of(app, spec, entry.name).disabled
+                disabled = widget_of(app, spec, prefix_of(entry)).disabled
                 assert disabled == (choice not in spec.only_if.values)
             widget_of(app, parent, entry.name).set_value(parent.default).run()
 
@@ -282,7 +330,7 @@ def test_run_queues_the_recipe_that_was_set(service: Service, project: Project, 
     changed = {spec.name: spec.choices[-1] for spec in specs(entry.Params) if spec.choices and not spec.only_if}
     for spec in specs(entry.Params):
         if spec.name in changed:
-            widget_of(app, spec, entry.name).set_value(changed[spec.name]).run()
+            widget_of(app, spec, prefix_of(entry)).set_value(changed[spec.name]).run()
     app.text_input(key=new_run.NAME_KEY).set_value("mine").run()
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
@@ -292,18 +340,126 @@ def test_run_queues_the_recipe_that_was_set(service: Service, project: Project, 
 
 
 def test_two_techniques_that_go_together_make_one_recipe(service: Service, project: Project) -> None:
-    first, then = next((entry, new_run.followers(entry)) for entry in TECHNIQUES if new_run.followers(entry))
+    first, then = legal_pair()
     app = open_form(project, first)
-    app.selectbox(key=new_run.THEN_KEY).set_value(then[0]).run()
+    add(app, then)
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
-    assert [step.technique for step in service.runs(project.project_id)[-1].recipe.steps] == [first.name, then[0]]
+    assert [step.technique for step in service.runs(project.project_id)[-1].recipe.steps] == [first.name, then.name]
+
+
+def test_each_technique_that_cannot_follow_is_told_with_its_reason(service: Service, project: Project) -> None:
+    last = next(entry for entry in TECHNIQUES if entry.converts)
+    app = open_form(project, last)
+    said = texts(app)
+    for entry in TECHNIQUES:
+        reasons = chain.reasons_against(entry.name, [RecipeStep(technique=last.name)])
+        shown = [button.key for button in app.button if button.key == f"new_run:add:{entry.name}"]
+        assert bool(reasons) != bool(shown)
+        assert all(as_text(reason) in said for reason in reasons)
+
+
+def test_a_step_can_be_taken_out_and_the_others_keep_their_values(service: Service, project: Project) -> None:
+    names = ["pruning", "clustering", "post_training_quantization"]
+    app = open_form(project, technique(names[0]))
+    for name in names[1:]:
+        add(app, technique(name))
+    last = steps_on(app)[-1]
+    choice = next(spec for spec in specs(last.entry.Params) if spec.kind == "choice" and not spec.only_if)
+    widget_of(app, choice, last.prefix).set_value(choice.choices[-1]).run()
+    app.button(key="step1:remove").click().run()
+    assert not app.exception
+    assert [step.technique for step in steps_on(app)] == names[1:]
+    app.button(key=new_run.RUN_KEY).click().run()
+    steps = service.runs(project.project_id)[-1].recipe.steps
+    assert [step.technique for step in steps] == names[1:]
+    assert steps[-1].params[choice.name] == choice.choices[-1]
+
+
+def test_a_folded_step_says_what_differs_from_the_defaults(service: Service, project: Project) -> None:
+    recipe = Recipe.checked(
+        [
+            *Recipe.single("pruning", {"final_sparsity": 0.9}).steps,
+            *Recipe.single("clustering", {}, {"epochs": 77}).steps,
+        ]
+    )
+    run = finished(service, project, "both", recipe, 0.97, 30_000)
+    app = open_page("pages/run.py", run=run.run_id)
+    app.button(key="run:change").click().run()
+    labels = [expander.label for expander in app.expander]
+    assert any("1 · Pruning" in label and "final sparsity 0" in label for label in labels)
+    assert any("2 · Clustering" in label and label.endswith("epochs 77") for label in labels)
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+def test_a_preset_fills_the_form(service: Service, project: Project, preset: Preset) -> None:
+    app = open_page("pages/project.py", project=project.project_id)
+    assert as_text(preset.description) in texts(app)
+    app.segmented_control(key=PRESET_KEY).set_value(preset.name).run()
+    assert not app.exception
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert service.runs(project.project_id)[-1].recipe == Recipe.checked(preset.steps())
+
+
+def test_a_recipe_file_fills_the_form_and_one_that_is_none_is_told(service: Service, project: Project) -> None:
+    recipe = Recipe.checked([*Recipe.single("pruning", {"power": 2.0}).steps, *Recipe.single("clustering").steps])
+    app = open_page("pages/project.py", project=project.project_id)
+    app.file_uploader(key=f"{FILE_KEY}:0").set_value(("mine.yaml", recipe.to_yaml().encode(), "application/yaml")).run()
+    assert not app.exception
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert service.runs(project.project_id)[-1].recipe == recipe
+    app.file_uploader(key=f"{FILE_KEY}:1").set_value(("bad.yaml", b"steps: [{technique: magic}]", "text/yaml")).run()
+    assert not app.exception
+    assert "magic" in app.error[0].value
+    assert [step.technique for step in steps_on(app)] == ["pruning", "clustering"]
+
+
+def test_a_sweep_queues_each_point_with_one_tag(service: Service, project: Project) -> None:
+    app = open_form(project, technique("clustering"))
+    prefix = prefix_of(technique("clustering"))
+    app.toggle(key=chain.SWEEP_KEY).set_value(True).run()
+    app.text_input(key=several_key(widget_key(prefix, "number_of_clusters"))).set_value("8..32 x2").run()
+    initial = several_key(widget_key(prefix, "cluster_centroids_init"))
+    app.multiselect(key=initial).set_value(app.multiselect(key=initial).options[:2]).run()
+    assert not app.exception
+    assert any("**6 runs**" in str(element.value) for element in app.markdown)
+    assert app.button(key=new_run.RUN_KEY).label == "Queue 6 runs"
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert not app.exception
+    runs = service.runs(project.project_id)
+    assert [run.recipe.steps[0].params["number_of_clusters"] for run in runs] == [8, 8, 16, 16, 32, 32]
+    assert len({run.tags for run in runs}) == 1
+    assert runs[0].tags[0].startswith("sweep:")
+    app.text_input(key=several_key(widget_key(prefix, "number_of_clusters"))).set_value("1, 8").run()
+    assert as_text("At number_of_clusters 1, ") in app.error[0].value
+    assert app.button(key=new_run.RUN_KEY).disabled
+
+
+def test_a_large_grid_asks_first(service: Service, project: Project) -> None:
+    app = open_form(project, technique("clustering"))
+    app.toggle(key=chain.SWEEP_KEY).set_value(True).run()
+    key = several_key(widget_key(prefix_of(technique("clustering")), "number_of_clusters"))
+    app.text_input(key=key).set_value("2..70").run()
+    assert app.button(key=new_run.RUN_KEY).disabled
+    app.checkbox(key=new_run.CONFIRM_KEY).check().run()
+    assert not app.button(key=new_run.RUN_KEY).disabled
+
+
+def test_runs_can_be_filtered_by_tag(service: Service, project: Project) -> None:
+    measured(service, project)
+    points = expand([RecipeStep(technique="post_training_quantization", params={"mode": "float16, int8"})])
+    service.submit_sweep(project.project_id, points, "mine")
+    app = open_page("pages/project.py", project=project.project_id)
+    assert list(app.dataframe[0].value["Tags"]) == ["", "", "mine", "mine"]
+    app.multiselect(key="tags").set_value(["mine"]).run()
+    assert not app.exception
+    assert list(app.dataframe[0].value["Run"]) == ["Baseline", "mine · mode float16", "mine · mode int8"]
 
 
 def test_contradicting_values_are_told_at_once_and_cannot_be_run(service: Service, project: Project) -> None:
     app = open_form(project, TECHNIQUES[0])
-    app.number_input(key="pruning:initial_sparsity").set_value(0.9).run()
-    app.number_input(key="pruning:final_sparsity").set_value(0.2).run()
+    app.number_input(key="step1:pruning:initial_sparsity").set_value(0.9).run()
+    app.number_input(key="step1:pruning:final_sparsity").set_value(0.2).run()
     assert not app.exception
     assert "`initial_sparsity` must not be above `final_sparsity`" in app.error[0].value
     assert app.button(key=new_run.RUN_KEY).disabled
@@ -313,14 +469,14 @@ def test_contradicting_values_are_told_at_once_and_cannot_be_run(service: Servic
 def test_form_keeps_its_values_while_another_page_is_open(service: Service, project: Project) -> None:
     entry = next(entry for entry in TECHNIQUES if entry.fine_tuning)
     app = open_form(project, entry)
-    key = widget_key(fine_tuning_prefix(entry.name), "epochs")
+    key = widget_key(fine_tuning_prefix(prefix_of(entry)), "epochs")
     app.number_input(key=key).set_value(7).run()
     app.switch_page("pages/techniques.py").run()
     app.switch_page("pages/project.py")
     app.query_params["project"] = project.project_id
     app.run()
     assert not app.exception
-    assert app.radio(key=new_run.TECHNIQUE_KEY).value == entry.name
+    assert [step.technique for step in steps_on(app)] == [entry.name]
     assert app.number_input(key=key).value == 7
 
 
@@ -330,7 +486,7 @@ def test_losses_that_cannot_train_the_task_are_not_offered(
 ) -> None:
     if entry.fine_tuning is None:
         return
-    loss = open_form(project, entry).selectbox(key=widget_key(fine_tuning_prefix(entry.name), "loss"))
+    loss = open_form(project, entry).selectbox(key=widget_key(fine_tuning_prefix(prefix_of(entry)), "loss"))
     refused = impossible_losses(FIT.task)
     assert refused
     assert not set(refused) & set(loss.options)
@@ -365,7 +521,7 @@ def planned(planned_home: Path, service: Service, project: Project) -> Project:
 
 def editor_of(app: AppTest, entry: Technique, project: Project) -> Any:
     """The table of a technique's layers."""
-    return app.data_editor(key=f"{entry.name}:layers:{project.model.upload_id}")
+    return app.data_editor(key=f"{steps_on(app)[0].prefix}:layers:{project.model.upload_id}")
 
 
 def leave(app: AppTest, prefix: str, *layers: str) -> None:
@@ -384,7 +540,7 @@ def test_the_layers_of_a_technique_are_listed_with_what_happens(
     assert list(table["Layer"]) == ["edges", "strokes", "features", "digit"]
     assert "✓ acts" in set(table["What happens"])
     assert all(table["Why"])
-    assert not table[layer_table.SWITCH].any()
+    assert not table[LEAVE].any()
     assert "3 layers have no weights" in texts(app)
 
 
@@ -394,10 +550,10 @@ def test_a_layer_that_is_left_changes_the_estimate_and_the_recipe(
 ) -> None:
     app = open_form(planned, entry)
     before = estimate_on(app)
-    leave(app, entry.name, "features")
+    leave(app, prefix_of(entry), "features")
     table = editor_of(app, entry, planned).value.set_index("Layer")
     assert table["What happens"]["features"] == "– left as it is"
-    assert table[layer_table.SWITCH]["features"]
+    assert table[LEAVE]["features"]
     assert estimate_on(app) != before
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
@@ -412,21 +568,21 @@ def estimate_on(app: AppTest) -> str:
 def test_a_ticked_box_becomes_a_parameter_and_is_kept_across_pages(service: Service, planned: Project) -> None:
     entry = TECHNIQUES[0]
     app = open_form(planned, entry)
-    leave(app, entry.name, "strokes")
+    leave(app, prefix_of(entry), "strokes")
     app.switch_page("pages/techniques.py").run()
     app.switch_page("pages/project.py")
     app.query_params["project"] = planned.project_id
     app.run()
     assert not app.exception
     table = editor_of(app, entry, planned).value.set_index("Layer")
-    assert list(table.index[table[layer_table.SWITCH]]) == ["strokes"]
+    assert list(table.index[table[LEAVE]]) == ["strokes"]
 
 
 def test_the_second_technique_has_layers_of_its_own(service: Service, planned: Project) -> None:
-    first, then = next((entry, new_run.followers(entry)) for entry in TECHNIQUES if new_run.followers(entry))
+    first, then = legal_pair()
     app = open_form(planned, first)
-    app.selectbox(key=new_run.THEN_KEY).set_value(then[0]).run()
-    leave(app, new_run.then_prefix(then[0]), "features")
+    add(app, then)
+    leave(app, prefix_of(then, 2), "features")
     assert len(app.data_editor) == 2
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
@@ -434,9 +590,50 @@ def test_the_second_technique_has_layers_of_its_own(service: Service, planned: P
     assert [step.params["leave_as_is"] for step in steps] == [[], ["features"]]
 
 
+def test_a_value_for_one_layer_is_a_column_of_the_table(
+    service: Service, planned: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = TECHNIQUES[0]
+    declared: Any = type(
+        "WithLayers",
+        (entry.Params,),
+        {
+            "__annotations__": {"layer_share": dict[str, Annotated[float, Field(gt=0, lt=1)]]},
+            "layer_share": parameter({}, "Share here", "Of one layer."),
+            "__module__": __name__,
+        },
+    )
+    monkeypatch.setattr(type(entry), "Params", declared)
+    app = open_form(planned, entry)
+    table = editor_of(app, entry, planned).value
+    assert table["Share here"].isna().all()
+    app.session_state[widget_key(prefix_of(entry), "layer_share")] = {"features": 0.25}
+    app.run()
+    assert not app.exception
+    assert editor_of(app, entry, planned).value.set_index("Layer")["Share here"].dropna().to_dict() == {
+        "features": 0.25
+    }
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert service.runs(planned.project_id)[-1].recipe.steps[0].params["layer_share"] == {"features": 0.25}
+    app.session_state[widget_key(prefix_of(entry), "layer_share")] = {"features": 2.0}
+    app.run()
+    assert "`layer_share`" in app.error[0].value
+    assert not editor_of(app, entry, planned).value.empty
+
+
+def test_edits_of_the_table_become_values_of_layers() -> None:
+    names = ["a", "b", "c"]
+    numbers = ParameterSpec("x", "layer_number", "X", "", {})
+    whole = ParameterSpec("x", "layer_integer", "X", "", {})
+    some = ParameterSpec("x", "layers", "X", "", ())
+    assert edited(numbers, {"c": 0.5, "gone": 1.0}, {"a": 1, "c": None}, names) == {"a": 1.0}
+    assert edited(whole, {"b": 3}, {"c": 4.0}, names) == {"b": 3, "c": 4}
+    assert edited(some, ["c"], {"a": True, "c": False}, names) == ["a"]
+
+
 def test_a_step_with_nothing_to_act_on_is_told_and_refused(service: Service, planned: Project) -> None:
     app = open_form(planned, TECHNIQUES[0])
-    leave(app, TECHNIQUES[0].name, "edges", "strokes", "features", "digit")
+    leave(app, prefix_of(TECHNIQUES[0]), "edges", "strokes", "features", "digit")
     assert "acts on no layer" in app.warning[0].value
     app.button(key=new_run.RUN_KEY).click().run()
     assert not app.exception
@@ -446,7 +643,7 @@ def test_a_step_with_nothing_to_act_on_is_told_and_refused(service: Service, pla
 
 def test_layers_do_not_follow_to_another_project(service: Service, project: Project, planned: Project) -> None:
     app = open_form(planned, TECHNIQUES[0])
-    leave(app, TECHNIQUES[0].name, "strokes")
+    leave(app, prefix_of(TECHNIQUES[0]), "strokes")
     app.query_params["project"] = project.project_id
     app.run()
     app.button(key=new_run.RUN_KEY).click().run()
@@ -461,7 +658,7 @@ def test_change_and_run_ticks_the_layers_of_the_recipe(service: Service, planned
     app.button(key="run:change").click().run()
     assert not app.exception
     table = editor_of(app, TECHNIQUES[-1], planned).value.set_index("Layer")
-    assert list(table.index[table[layer_table.SWITCH]]) == ["digit"]
+    assert list(table.index[table[LEAVE]]) == ["digit"]
 
 
 def test_a_new_model_shows_what_each_technique_will_do_before_there_is_data(service: Service, planned: Project) -> None:
@@ -582,20 +779,20 @@ def test_failed_run_shows_the_sentence_and_can_be_repeated(service: Service, pro
 
 
 def test_change_and_run_fills_the_form_with_the_recipe(service: Service, project: Project) -> None:
-    entry = next(entry for entry in TECHNIQUES if new_run.followers(entry))
-    recipe = Recipe.checked(
-        [
-            Recipe.single(entry.name, {}, {"epochs": 9}).steps[0],
-            Recipe.single(new_run.followers(entry)[0]).steps[0],
-        ]
-    )
-    run = finished(service, project, "both", recipe, 0.97, 30_000)
+    chained = [technique(name) for name in longest_chain()]
+    steps = [
+        RecipeStep(technique=entry.name, fine_tuning={"epochs": 9} if entry.fine_tuning else None) for entry in chained
+    ]
+    run = finished(service, project, "all", Recipe.checked(steps), 0.97, 30_000)
     app = open_page("pages/run.py", run=run.run_id)
     app.button(key="run:change").click().run()
     assert not app.exception
-    assert app.radio(key=new_run.TECHNIQUE_KEY).value == entry.name
-    assert app.selectbox(key=new_run.THEN_KEY).value == recipe.steps[1].technique
-    assert app.number_input(key=widget_key(fine_tuning_prefix(entry.name), "epochs")).value == 9
+    assert [step.entry for step in steps_on(app)] == chained
+    for step in steps_on(app):
+        if step.entry.fine_tuning:
+            assert app.number_input(key=widget_key(fine_tuning_prefix(step.prefix), "epochs")).value == 9
+    app.button(key=new_run.RUN_KEY).click().run()
+    assert service.runs(project.project_id)[-1].recipe == run.recipe
 
 
 def test_queued_run_can_be_cancelled(service: Service, project: Project) -> None:

@@ -18,7 +18,10 @@ from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides
 from optimizers import TECHNIQUES
-from optimizers.recipe import Recipe
+from optimizers.recipe import Recipe, RecipeStep
+from optimizers.sweep import expand
+from runs.paths import prepared_folder, samples_folder
+from runs.plan import float_file
 from runs.records import Project, RunRecord
 from runs.service import Service
 from runs.settings import Settings
@@ -100,6 +103,49 @@ def test_prune_then_quantize_keeps_both_promises(service: Service, project: Proj
     assert report is not None
     assert {fact.claim for fact in report.facts} == {"sparsity", "dtype"}
     assert all(fact.met is not False for fact in report.facts)
+
+
+def test_a_sweep_makes_what_belongs_to_the_project_only_once(service: Service, project: Project) -> None:
+    """Baseline, parsed dataset and float32 file are there already; no point makes them again."""
+    assert project.dataset is not None
+    parsed = samples_folder(service.settings, project.model.upload_id, project.dataset_id, project.options)
+    shared = [*parsed.rglob("*"), *prepared_folder(service.settings, project.model.upload_id).rglob("*")]
+    assert float_file(service.settings, project.model.upload_id) in shared
+    made = {path: path.stat().st_mtime_ns for path in shared}
+    points = expand([RecipeStep(technique="post_training_quantization", params={"mode": "float16, dynamic_range"})])
+    queued = service.submit_sweep(project.project_id, points)
+    runs = [service.wait(run.run_id) for run in queued]
+    assert [run.state for run in runs] == ["finished"] * 2, [run.error for run in runs]
+    assert {run.tags for run in runs} == {queued[0].tags}
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert sum(run.is_baseline for run in service.runs(project.project_id)) == 1
+    assert service.run_again(runs[0].run_id).tags == queued[0].tags
+
+
+def test_a_sweep_with_an_impossible_point_queues_nothing(service: Service, project: Project) -> None:
+    before = len(service.runs(project.project_id))
+    steps = [RecipeStep(technique="pruning", fine_tuning={"loss": "auto, mean_squared_error", "epochs": "1,2"})]
+    with pytest.raises(UserError) as refused:
+        service.submit_sweep(project.project_id, expand(steps))
+    (problem,) = refused.value.problems
+    assert problem.startswith("At epochs 1, loss mean_squared_error; epochs 2, loss mean_squared_error:")
+    many = expand([RecipeStep(technique="pruning", params={"frequency": "1..65"})])
+    with pytest.raises(UserError, match="65 points"):
+        service.submit_sweep(project.project_id, many)
+    assert len(service.runs(project.project_id)) == before
+
+
+def test_runs_of_an_older_store_have_no_tags_and_the_same_technique_can_come_twice(
+    settings: Settings, project: Project
+) -> None:
+    store = Store(settings)
+    made = store.add_project(project)
+    recipe = Recipe.checked([*Recipe.single("pruning", {"final_sparsity": 0.6}).steps, *Recipe.single("pruning").steps])
+    values = {"run_id": "", "project_id": made.project_id, "name": "old", "is_baseline": False, "state": "queued"}
+    run = store.add_run(RunRecord(**values, recipe=recipe, created_at=made.created_at, tags=("mine",)))
+    assert (run.tags, run.recipe) == (("mine",), recipe)
+    MlflowClient(tracking_uri=settings.store_uri).delete_tag(run.run_id, "tare.tags")
+    assert store.run(run.run_id).tags == ()
 
 
 def test_cancel_frees_the_processor_and_the_next_run_works(service: Service, project: Project) -> None:

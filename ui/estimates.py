@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from intake.errors import UserError
 from optimizers.estimate import EstimatedSizes
 from optimizers.recipe import Recipe
+from optimizers.sweep import Point
 from optimizers.treatment import counted
 from runs.jobs import Job
 from runs.plan import ModelPlan
-from runs.records import Result
-from ui.formatting import as_text, change_percent, kilobytes, sentences, times_smaller
+from runs.records import Project, Result
+from ui.formatting import as_text, change_percent, kilobytes, seconds, sentences, times_smaller
 from ui.live import job_progress
 from ui.session import service
+
+NOT_TIMED = "one after another; how long they take is known after a run like these"
 
 
 def plan_job(upload_id: str) -> Job | None:
@@ -64,6 +69,34 @@ def _draw_known(upload_id: str, plan: ModelPlan, recipe: Recipe) -> None:
             st.caption(f"{title} {counted(treatments)}.")
             if not any(treatment.verdict == "acts" for treatment in treatments):
                 st.warning(f"{title} would change nothing: it acts on no layer.")
+
+
+def draw_grid_estimate(project: Project, points: Sequence[Point]) -> None:
+    """Draw how many runs a grid makes, how long they will take, and between which sizes they are expected to lie."""
+    recipes = [point.recipe for point in points]
+    with st.container(border=True, key="new_run:grid", gap="xsmall"):
+        took = service().expected_seconds(project, recipes)
+        how_long = f"about {seconds(took / service().settings.worker_slots)} in all" if took else NOT_TIMED
+        st.markdown(f"**{len(points)} runs**, {how_long}.")
+        try:
+            sizes = [size for recipe in _some(recipes) if (size := service().estimate(project.model.upload_id, recipe))]
+        except UserError as error:
+            st.warning(sentences(error.problems))
+            return
+        if sizes:
+            raw, compressed = ([size.tflite_bytes for size in sizes], [size.gzip_bytes for size in sizes])
+            st.caption(f"Estimate: .tflite {_between(raw)}, gzip {_between(compressed)}. Measured exactly by the runs.")
+
+
+def _some(recipes: list[Recipe], most: int = 16) -> list[Recipe]:
+    """The first, the last and some between them: an estimate of a large model takes a moment."""
+    step = max(1, (len(recipes) - 1) / (most - 1))
+    return [recipes[round(index * step)] for index in range(min(most, len(recipes)))]
+
+
+def _between(sizes: list[int]) -> str:
+    least, most = kilobytes(min(sizes)), kilobytes(max(sizes))
+    return least if least == most else f"{least} to {most}"
 
 
 def sizes_text(expected: EstimatedSizes, plan: ModelPlan) -> str:

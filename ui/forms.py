@@ -14,6 +14,10 @@ import streamlit as st
 
 from optimizers.declaration import OF_LAYERS, ParameterSpec, specs
 from optimizers.fine_tuning import FineTuning
+from optimizers.sweep import SWEPT
+from ui.drafts import start_of
+from ui.setting_texts import help_text, label_text
+from ui.several import draw_several, several_of
 
 
 def widget_key(prefix: str, name: str) -> str:
@@ -42,40 +46,62 @@ def without_choices(spec: ParameterSpec, reasons: dict[Any, str]) -> ParameterSp
     return replace(spec, choices=kept, help=spec.help + why)
 
 
-def draw_params(prefix: str, declared: Iterable[ParameterSpec]) -> None:
-    """Draw a widget per parameter; `read_params` has their values. Layers are chosen in a table: `ui.layer_table`."""
+def draw_params(prefix: str, declared: Iterable[ParameterSpec], *, sweeping: bool = False) -> None:
+    """Draw a widget per parameter; `read_params` has their values. Layers are chosen in a table: `ui.layer_table`.
+
+    Args:
+        prefix: of the keys of the widgets.
+        declared: the parameters.
+        sweeping: whether those that can have several values are given as a list or range.
+    """
     declared = tuple(spec for spec in declared if spec.kind not in OF_LAYERS)
     advanced = [spec for spec in declared if spec.advanced]
-    _draw_all(prefix, declared, [spec for spec in declared if not spec.advanced])
+    _draw_all(prefix, declared, [spec for spec in declared if not spec.advanced], sweeping)
     if advanced:
         with st.expander("More settings", key=widget_key(prefix, "more_settings")):
-            _draw_all(prefix, declared, advanced)
+            _draw_all(prefix, declared, advanced, sweeping)
 
 
-def read_params(prefix: str, declared: Iterable[ParameterSpec]) -> dict[str, Any]:
-    """Return the values of the widgets that `draw_params` and the layer table drew.
+def read_params(prefix: str, declared: Iterable[ParameterSpec], *, sweeping: bool = False) -> dict[str, Any]:
+    """Return the values of the widgets that `draw_params` and the layer table drew, as `optimizers.sweep` takes them.
 
     One that does not count gives its default.
     """
     declared = tuple(declared)
-    current = _current_values(prefix, declared)
+    current = _current_values(prefix, declared, sweeping)
     return {spec.name: current[spec.name] if _counts(spec, current) else spec.default for spec in declared}
 
 
-def _draw_all(prefix: str, declared: tuple[ParameterSpec, ...], chosen: list[ParameterSpec]) -> None:
-    current = _current_values(prefix, declared)
+def _draw_all(prefix: str, declared: tuple[ParameterSpec, ...], chosen: list[ParameterSpec], sweeping: bool) -> None:
+    current = _current_values(prefix, declared, sweeping)
     for first in range(0, len(chosen), 2):
         for column, spec in zip(st.columns(2, vertical_alignment="bottom"), chosen[first : first + 2], strict=False):
             with column:
-                draw(spec, widget_key(prefix, spec.name), disabled=not _counts(spec, current))
+                key, disabled = widget_key(prefix, spec.name), not _counts(spec, current)
+                if sweeping and spec.kind in SWEPT:
+                    draw_several(spec, key, _current_value(spec, key), disabled=disabled)
+                else:
+                    draw(spec, key, disabled=disabled)
 
 
 def _counts(spec: ParameterSpec, current: dict[str, Any]) -> bool:
-    return spec.only_if is None or spec.only_if.holds(current)
+    """True where it counts under the values of the others, or under one of several."""
+    condition = spec.only_if
+    while condition is not None:
+        parent = current.get(condition.parameter)
+        if not any(value in condition.values for value in (parent if isinstance(parent, list) else [parent])):
+            return False
+        condition = condition.and_if
+    return True
 
 
-def _current_values(prefix: str, declared: tuple[ParameterSpec, ...]) -> dict[str, Any]:
-    return {spec.name: _current_value(spec, widget_key(prefix, spec.name)) for spec in declared}
+def _current_values(prefix: str, declared: tuple[ParameterSpec, ...], sweeping: bool) -> dict[str, Any]:
+    found = {}
+    for spec in declared:
+        key = widget_key(prefix, spec.name)
+        single = _current_value(spec, key)
+        found[spec.name] = several_of(spec, key, single) if sweeping and spec.kind in SWEPT else single
+    return found
 
 
 def _current_value(spec: ParameterSpec, key: str) -> Any:
@@ -111,36 +137,6 @@ def _start_value(spec: ParameterSpec, key: str) -> Any:
     return start if spec.kind != "choice" or start in spec.choices else spec.default
 
 
-def _draft_key(key: str) -> str:
-    return f"draft:{key}"
-
-
-def label_text(spec: ParameterSpec) -> str:
-    """Return the label with its unit, unless the label says it already ("Epochs")."""
-    repeats = spec.unit.lower() in spec.label.lower()
-    return spec.label if not spec.unit or repeats else f"{spec.label} ({spec.unit})"
-
-
-def help_text(spec: ParameterSpec, disabled: bool = False) -> str:
-    """Return what the parameter does, its range and default, and why it is disabled where it is."""
-    lines = [spec.help]
-    if spec.kind in ("number", "integer") and spec.range_text():
-        lines.append(f"Range: {spec.range_text()}. Default: {_short(spec.default)}.")
-    elif spec.kind != "text":
-        lines.append(f"Default: {_short(spec.default)}.")
-    if spec.only_if is not None:
-        lines.insert(0, f"**Disabled:** counts {spec.only_if.reason}.") if disabled else lines.append(
-            f"Counts {spec.only_if.reason}."
-        )
-    return "\n\n".join(lines)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _whole_bounds(spec: ParameterSpec) -> dict[str, Any]:
     """Whole numbers can step past an open end; the widget then stops at the last allowed value."""
     low = None if spec.low is None else int(spec.low) + spec.low_open
@@ -158,22 +154,3 @@ def _bounds(spec: ParameterSpec) -> dict[str, Any]:
 def _own_step(default: float) -> float:
     """A tenth of the magnitude of the default: 0.0001 for 0.001."""
     return 0.1 if default == 0 else float(10.0 ** (math.floor(math.log10(abs(default))) - 1))
-
-
-def fill_draft(prefix: str, params: dict[str, Any], fine_tuning: dict[str, Any] | None) -> None:
-    """Have the form of a technique start from the values of a recipe step; call it from another page."""
-    settings = {widget_key(fine_tuning_prefix(prefix), name): value for name, value in (fine_tuning or {}).items()}
-    values = {widget_key(prefix, name): value for name, value in params.items()}
-    for key, value in {**values, **settings}.items():
-        start_from(key, value)
-
-
-def start_from(key: str, value: Any) -> None:
-    """Have a widget that is not on the page start from a value when it is drawn next."""
-    st.session_state.pop(key, None)
-    st.session_state[_draft_key(key)] = value
-
-
-def start_of(key: str, default: Any) -> Any:
-    """Return what `start_from` left for a widget, or the default."""
-    return st.session_state.get(_draft_key(key), default)

@@ -62,7 +62,7 @@ SIZES: tuple[SizeKind, ...] = (
 
 _RESULT_COLUMNS = ("metric", "metric_low", "metric_high", "latency_ms", *(kind.field for kind in SIZES))
 _COLUMNS = (
-    *("run_id", "name", "title", "techniques", "state", "is_baseline", "settings"),
+    *("run_id", "name", "title", "techniques", "state", "is_baseline", "settings", "tags"),
     *_RESULT_COLUMNS,
     *("verified_met", "verified_count", "duration_s"),
 )
@@ -88,6 +88,7 @@ def _row(run: RunRecord) -> dict[str, Any]:
         "state": run.state,
         "is_baseline": run.is_baseline,
         "settings": "; ".join(changed_settings(run.recipe)),
+        "tags": run.tags,
         "verified_met": run.verified_met,
         "verified_count": run.verified_count,
         **figures,
@@ -105,11 +106,24 @@ def _changed(step: RecipeStep) -> list[str]:
     if step.fine_tuning is not None:
         defaults |= (step.entry.fine_tuning or FineTuning()).model_dump()
         given |= step.fine_tuning
-    return [
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in given.items()
-        if defaults.get(name) != value
-    ]
+    return [f"{name} {_value_text(value)}" for name, value in given.items() if defaults.get(name) != value]
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{layer}={_value_text(entry)}" for layer, entry in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def tags_of(runs: Iterable[RunRecord]) -> list[str]:
+    """Return all tags of some runs, the newest first."""
+    return list(dict.fromkeys(tag for run in reversed(list(runs)) for tag in run.tags))
+
+
+def with_tags(runs: Iterable[RunRecord], chosen: Iterable[str]) -> list[RunRecord]:
+    """Return the runs that have one of the tags, and the baselines to compare them with; all where none is chosen."""
+    wanted = set(chosen)
+    return [run for run in runs if not wanted or run.is_baseline or wanted & set(run.tags)]
 
 
 def baseline_of(runs: Iterable[RunRecord]) -> RunRecord | None:
@@ -186,6 +200,7 @@ def csv_text(frame: pd.DataFrame, size: SizeKind, fit: Fit) -> str:
             "Technique": frame["title"],
             "State": frame["state"].map(lambda state: STATES[state]),
             "Changed settings": frame["settings"].map(as_cell),
+            "Tags": frame["tags"].map(", ".join).map(as_cell),
             metric: frame["metric"],
             f"{metric}, 95 % low": frame["metric_low"],
             f"{metric}, 95 % high": frame["metric_high"],

@@ -1,63 +1,67 @@
-"""Layer by layer: what a technique on the form will do, why, and a switch that leaves the layer as it is."""
+"""Layer by layer: what each step on the form will do, why, and what can be set for one layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from intake.errors import InvalidParams
-from optimizers.declaration import ParameterSpec, specs
+from optimizers.declaration import OF_LAYERS, ParameterSpec, specs
 from optimizers.layer_facts import LayerFacts
+from optimizers.recipe import RecipeStep
 from optimizers.technique import Technique
 from optimizers.treatment import Treatment, counted
 from runs.plan import ModelPlan
+from ui.chain import FormStep
+from ui.drafts import start_of
 from ui.estimates import plan_job
-from ui.forms import read_params, start_of, widget_key
+from ui.formatting import sentences
+from ui.forms import widget_key
 from ui.wording import VERDICTS
 
-SWITCH = "Leave as is"
 TALLEST = 390
 """Pixels of a table; longer ones scroll."""
 
 
 def layer_specs(entry: Technique) -> tuple[ParameterSpec, ...]:
-    """Return the parameters of a technique that name layers; they are chosen in the table."""
-    return tuple(spec for spec in specs(entry.Params) if spec.kind == "layers")
+    """Return the parameters of a technique that name layers; they are set in the table."""
+    return tuple(spec for spec in specs(entry.Params) if spec.kind in OF_LAYERS)
 
 
-def draw_layers(upload_id: str, steps: Sequence[tuple[Technique, str]]) -> None:
-    """Draw a table for each technique on the form.
+def draw_layers(upload_id: str, steps: Sequence[tuple[FormStep, RecipeStep]]) -> None:
+    """Draw a table for each step on the form.
 
     Args:
         upload_id: of the model.
-        steps: techniques with the prefix of their widgets.
+        steps: with what is set on them, one value for each setting, unchecked.
     """
-    with st.expander("Layer by layer: what will happen, and what to leave as is", key="project:layer_table"):
+    with st.expander("Layer by layer: what will happen, and what to set for one layer", key="project:layer_table"):
         job = plan_job(upload_id)
         if job is None or job.problems:
             st.caption("Nothing is known of the layers: see the estimate beside the form.")
         elif not job.is_done:
             st.caption("The layers are being looked at.")
         else:
-            for entry, prefix in steps:
-                _draw_step(upload_id, job.result, entry, prefix)
+            for place, (step, values) in enumerate(steps, start=1):
+                title = f"{place} · {step.entry.title}" if len(steps) > 1 else step.entry.title
+                _draw_step(upload_id, job.result, step, values, title)
 
 
-def _draw_step(upload_id: str, plan: ModelPlan, entry: Technique, prefix: str) -> None:
+def _draw_step(upload_id: str, plan: ModelPlan, step: FormStep, values: RecipeStep, title: str) -> None:
+    entry = step.entry
     try:
-        params = entry.Params.checked(read_params(prefix, specs(entry.Params)))
-        treatments = entry.treatments(plan.layers, params)
-    except InvalidParams:
-        st.caption(f"{entry.title}: correct the form first.")
-        return
-    st.markdown(f"**{entry.title}** {counted(treatments)}.")
+        treatments = entry.treatments(plan.layers, entry.Params.checked(values.params))
+        st.markdown(f"**{title}** {counted(treatments)}.")
+    except InvalidParams as error:  # it may be what was set in this very table
+        treatments = entry.treatments(plan.layers, entry.Params())
+        st.markdown(f"**{title}:** {sentences(error.problems)} Until then this is what its defaults do.")
     pairs = list(zip(plan.layers, treatments, strict=True))
     weighty = [pair for pair in pairs if pair[0].parameters]
-    for spec in layer_specs(entry):
-        _draw_switches(f"{prefix}:layers:{upload_id}", widget_key(prefix, spec.name), spec, weighty)
+    _draw_table(f"{step.prefix}:layers:{upload_id}", step.prefix, layer_specs(entry), weighty)
     others = [treatment for layer, treatment in pairs if not layer.parameters]
     if others:
         st.caption(f"{len(others):,} layers have no weights: {_some_names(others)}.")
@@ -69,20 +73,22 @@ def _some_names(treatments: list[Treatment], most: int = 12) -> str:
     return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
-def _draw_switches(key: str, value_key: str, spec: ParameterSpec, pairs: list[tuple[LayerFacts, Treatment]]) -> None:
-    """Draw the table with its one column that can be edited; a click changes the parameter at once."""
+def _draw_table(
+    key: str, prefix: str, declared: tuple[ParameterSpec, ...], pairs: list[tuple[LayerFacts, Treatment]]
+) -> None:
+    """Draw the table with a column that can be edited for each parameter; an edit changes the parameter at once."""
     names = [layer.name for layer, _ in pairs]
     table = treatment_table(pairs)
-    chosen = _chosen(value_key, spec)
-    table.insert(0, SWITCH, [name in chosen for name in names])
+    for place, spec in enumerate(declared):
+        table.insert(place, spec.label, _column(spec, _value(prefix, spec), names))
     st.data_editor(
         table,
         key=key,
         hide_index=True,
-        disabled=[column for column in table if column != SWITCH],
+        disabled=[column for column in table if column not in {spec.label for spec in declared}],
         column_config={
-            SWITCH: st.column_config.CheckboxColumn(help=spec.help, width=105),
-            "Layer": st.column_config.TextColumn(width=110),
+            **{spec.label: _column_config(spec) for spec in declared},
+            "Layer": st.column_config.TextColumn(width=110, pinned=len(declared) > 1),
             "What happens": st.column_config.TextColumn(width=110),
             "Why": st.column_config.TextColumn(width=330),
             "What would help": st.column_config.TextColumn(width=200),
@@ -91,8 +97,27 @@ def _draw_switches(key: str, value_key: str, spec: ParameterSpec, pairs: list[tu
         },
         height=table_height(len(table)),
         on_change=_take_edits,
-        args=(key, value_key, spec, names),
-        alt="What happens to each layer, with a switch that leaves it as it is",
+        args=(key, prefix, declared, names),
+        alt="What happens to each layer, with what can be set for it",
+    )
+
+
+def _column(spec: ParameterSpec, value: Any, names: list[str]) -> list[Any]:
+    if spec.kind == "layers":
+        return [name in value for name in names]
+    return [value.get(name, np.nan) for name in names]
+
+
+def _column_config(spec: ParameterSpec) -> Any:
+    if spec.kind == "layers":
+        return st.column_config.CheckboxColumn(help=spec.help, width=105)
+    whole = spec.kind == "layer_integer"
+    return st.column_config.NumberColumn(
+        help=f"{spec.help}\n\nEmpty: the common value.",
+        min_value=spec.low,
+        max_value=spec.high,
+        step=1 if whole else spec.step,
+        width=105,
     )
 
 
@@ -115,14 +140,32 @@ def treatment_table(pairs: list[tuple[LayerFacts, Treatment]]) -> pd.DataFrame:
     )
 
 
-def _chosen(value_key: str, spec: ParameterSpec) -> set[str]:
-    return set(st.session_state.get(value_key, start_of(value_key, spec.default)))
+def _value(prefix: str, spec: ParameterSpec) -> Any:
+    """Names of layers, or layer -> value."""
+    key = widget_key(prefix, spec.name)
+    return st.session_state.get(key, start_of(key, spec.default))
 
 
-def _take_edits(key: str, value_key: str, spec: ParameterSpec, names: list[str]) -> None:
-    """Keep what was ticked as the value of the parameter. A callback: the form above is drawn with it."""
-    chosen = _chosen(value_key, spec)
-    for row, changed in st.session_state[key]["edited_rows"].items():
-        if SWITCH in changed:
-            (chosen.add if changed[SWITCH] else chosen.discard)(names[int(row)])
-    st.session_state[value_key] = [name for name in names if name in chosen]
+def _take_edits(key: str, prefix: str, declared: tuple[ParameterSpec, ...], names: list[str]) -> None:
+    """Keep what was edited as the values of the parameters. A callback: the form above is drawn with them."""
+    edits = {names[int(row)]: changed for row, changed in st.session_state[key]["edited_rows"].items()}
+    for spec in declared:
+        changed = {name: cells[spec.label] for name, cells in edits.items() if spec.label in cells}
+        if changed:
+            st.session_state[widget_key(prefix, spec.name)] = edited(spec, _value(prefix, spec), changed, names)
+
+
+def edited(spec: ParameterSpec, value: Any, changed: dict[str, Any], names: list[str]) -> Any:
+    """Return the value of a parameter after edits, in the order of the layers.
+
+    Args:
+        spec: of the parameter.
+        value: names of layers, or layer -> value.
+        changed: layer -> what its cell holds now: True or False, or a number, None where it was emptied.
+        names: of the layers of the table.
+    """
+    if spec.kind == "layers":
+        return [name for name in names if changed.get(name, name in value)]
+    numbers = {**dict(value), **changed}
+    as_kind = int if spec.kind == "layer_integer" else float
+    return {name: as_kind(numbers[name]) for name in names if numbers.get(name) is not None}

@@ -146,6 +146,8 @@ def _value_text(value: object, spec: ParameterSpec) -> str:
         return "on" if value else "off"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{layer} {entry:g}" for layer, entry in value.items()) or "none"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{text} {spec.unit}".strip()
 

@@ -58,7 +58,9 @@ def outcome_table(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> pd.DataFr
         }
     )
     for index, step in enumerate(recipe.steps):
-        table[step.entry.title] = [VERDICTS[outcome.treatments[index].verdict] for outcome in layers]
+        title = step.entry.title
+        column = title if title not in table else f"{title} (step {index + 1})"
+        table[column] = [VERDICTS[outcome.treatments[index].verdict] for outcome in layers]
     table["Stored as"] = [outcome.dtype for outcome in layers]
     table["Zeros"] = [outcome.zero_share for outcome in layers]
     table["Why"] = [

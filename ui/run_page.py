@@ -40,7 +40,7 @@ def draw_head(run: RunRecord, project: Project) -> None:
 
 
 def _subtitle(run: RunRecord) -> str:
-    parts = [run.recipe.title, f"{run.created_at.astimezone():%d %b %Y, %H:%M}"]
+    parts = [run.recipe.title, *run.tags, f"{run.created_at.astimezone():%d %b %Y, %H:%M}"]
     if run.started_at and run.ended_at:
         parts.append(f"took {seconds((run.ended_at - run.started_at).total_seconds())}")
     return " · ".join(parts)

@@ -16,6 +16,7 @@ def table_frame(frame: pd.DataFrame, size: SizeKind, fit: Fit) -> pd.DataFrame:
     is_share = fit.is_share
     factor = 100 if is_share else 1
     metric = METRICS[fit.metric_name]
+    tags = {"Tags": frame["tags"].map(", ".join)} if frame["tags"].map(bool).any() else {}
     return pd.DataFrame(
         {
             "Run": frame["name"],
@@ -28,6 +29,7 @@ def table_frame(frame: pd.DataFrame, size: SizeKind, fit: Fit) -> pd.DataFrame:
             "Latency, ms": frame["latency_ms"],
             "Verified": [_verified(row) for row in frame.to_dict("records")],
             "Duration, s": frame["duration_s"],
+            **tags,
         }
     )
 

@@ -26,6 +26,8 @@ class Axes:
     size: SizeKind
     log_size: bool
     intervals: bool
+    tags: tuple[str, ...] = ()
+    """Only runs with one of them are shown, and baselines; all runs where it is empty."""
 
 
 def changes_of(runs: list[RunRecord], size: SizeKind) -> pd.DataFrame:
@@ -34,8 +36,8 @@ def changes_of(runs: list[RunRecord], size: SizeKind) -> pd.DataFrame:
     return with_changes(runs_frame(runs), size, baseline.result if baseline else None)
 
 
-def draw_controls() -> Axes:
-    """Draw what chooses the axes; the choice stands in the address."""
+def draw_controls(tags: list[str]) -> Axes:
+    """Draw what chooses the axes, and the runs where some have tags; the choice stands in the address."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox(
             "Size",
@@ -53,7 +55,24 @@ def draw_controls() -> Axes:
             help="How far the metric could be off, given the number of test samples.",
             bind="query-params",
         )
-    return Axes(next(kind for kind in SIZES if kind.label == label), log_size, intervals)
+        chosen = _choose_tags(tags)
+    return Axes(next(kind for kind in SIZES if kind.label == label), log_size, intervals, chosen)
+
+
+def _choose_tags(tags: list[str]) -> tuple[str, ...]:
+    if not tags:
+        return ()
+    return tuple(
+        st.multiselect(
+            "Only runs tagged",
+            tags,
+            key="tags",
+            help="The runs of a sweep have its tag. Chart, table and CSV show these and the baseline.",
+            placeholder="All runs",
+            bind="query-params",
+            width=230,
+        )
+    )
 
 
 def draw_chart(project: Project, frame: pd.DataFrame, axes: Axes) -> None:

@@ -35,8 +35,8 @@ def open_example(page: Page, app: App) -> None:
 
 def choose(page: Page, entry: Technique) -> None:
     """Choose a technique and wait for its form."""
-    page.locator(".st-key-new_run-technique").get_by_text(entry.title, exact=True).click()
-    expect(page.locator(f".st-key-{entry.name}-explain")).to_be_visible()
+    page.locator(".st-key-step1-technique").get_by_text(entry.title, exact=True).click()
+    expect(page.locator(f".st-key-step1-{entry.name}-explain")).to_be_visible()
     settled(page)
 
 
@@ -80,6 +80,25 @@ def test_example_to_four_points_to_download(page: Page, app: App, tmp_path: Path
     target = tmp_path / "model.tflite"
     download.value.save_as(target)
     assert target.read_bytes()[4:8] == b"TFL3"
+
+
+def test_a_preset_becomes_a_sweep_of_tagged_runs(page: Page, app: App) -> None:
+    open_example(page, app)
+    before = len(runs_of(app))
+    page.locator(".st-key-new_run-preset").get_by_text("Fast and safe", exact=True).click()
+    settled(page)
+    page.locator(".st-key-new_run-sweep label").click()
+    settled(page)
+    page.get_by_role("combobox", name=re.compile("Mode")).click()
+    page.get_by_role("option", name="float16").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Queue 2 runs").click()
+    until(lambda: len(runs_of(app)) == before + 2)
+    until(lambda: not any(run.is_active for run in runs_of(app)), RUN_TIMEOUT_MS / 1000)
+    swept = runs_of(app)[before:]
+    assert [run.error for run in swept] == ["", ""]
+    page.goto(f"{page.url.split('&')[0]}&tags={swept[0].tags[0]}")
+    expect(page.locator(POINTS)).to_have_count(3)
 
 
 def click_a_point(page: Page) -> None:
