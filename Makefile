@@ -9,6 +9,10 @@ WORKERS ?= 2
 # Beside this folder, or where Keras keeps what its tutorials downloaded.
 DATA ?= $(firstword $(wildcard mnist.npz ../*/data/mnist.npz $(HOME)/.keras/datasets/mnist.npz))
 
+# MLPerf Tiny's ResNet-8 and CIFAR-10 for it.
+RESNET ?= $(firstword $(wildcard resnet8.h5 ../*/corpus/models/001_tiny_resnet8_cifar10.h5))
+IMAGES ?= $(firstword $(wildcard cifar10.npz ../*/data/cifar10_12k.npz))
+
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 STORE := $(or $(TARE_HOME),var)/mlflow.db
@@ -16,7 +20,7 @@ STORE := $(or $(TARE_HOME),var)/mlflow.db
 # What every measurement is told.
 BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
-.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus image clean
+.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables image clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +74,12 @@ bench-pairs: setup ## measure other kinds of input (CSV=file LABEL=column, ZIP=i
 bench-corpus: setup ## every technique on every model of a folder (DIR=folder, OUT=rows.csv, JOBS=2)
 	@test -d "$(DIR)" || { echo "Name a folder of Keras models: make bench-corpus DIR=path/to/models"; exit 1; }
 	$(VENV)/bin/python -m bench.corpus "$(DIR)" --jobs $(or $(JOBS),2) $(if $(OUT),--out "$(OUT)")
+
+bench-tables: setup ## published tables, ours beside theirs (DATA=mnist.npz, RESNET=resnet8.h5, IMAGES=cifar10.npz, SEEDS=3)
+	@test -n "$(DATA)" || { echo "Name the MNIST file: make bench-tables DATA=path/to/mnist.npz"; exit 1; }
+	$(VENV)/bin/python -m bench.tables "$(DATA)" --seeds $(if $(filter file,$(origin SEEDS)),3,$(SEEDS)) \
+		$(if $(RESNET),--model "$(RESNET)") $(if $(IMAGES),--images "$(IMAGES)") $(if $(ONLY),--only "$(ONLY)") \
+		$(if $(OUT),--out "$(OUT)")
 
 image: ## build the container image (IMAGE=tare)
 	docker build --tag $(IMAGE) .

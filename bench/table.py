@@ -45,12 +45,10 @@ def print_rows(rows: Sequence[Row]) -> None:
         of_pair = [row for row in rows if row.pair == pair]
         for seed in dict.fromkeys(row.seed for row in of_pair):
             print(f"\n{pair}, seed {seed}\n")
-            _print_table(HEADINGS, [_cells(row) for row in of_pair if row.seed == seed])
+            print_table(HEADINGS, [_cells(row) for row in of_pair if row.seed == seed])
         if len({row.seed for row in of_pair}) > 1:
             print(f"\n{pair}, mean ± standard deviation over {len({row.seed for row in of_pair})} seeds\n")
-            _print_table(
-                ("technique", ".tflite ÷", "gzip ÷", "metric", "loss", "target", "ok"), _summary_cells(of_pair)
-            )
+            print_table(("technique", ".tflite ÷", "gzip ÷", "metric", "loss", "target", "ok"), _summary_cells(of_pair))
     judged = [row for row in rows if row.ok]
     print(f"\n{sum(row.ok == 'yes' for row in judged)} of {len(judged)} targets met.")
 
@@ -108,7 +106,8 @@ def _spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
-def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table with its columns aligned."""
     widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
     for line in [headings, ["-" * width for width in widths], *rows]:
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")

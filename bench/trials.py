@@ -106,16 +106,17 @@ def compare(
     for note in prepared.report.notes:
         print(f"  note: {note}")
     project = service.project_of(pair, prepared)
-    baseline = _measured(service.wait(service.baseline(project.project_id).run_id))
+    baseline = finished(service.wait(service.baseline(project.project_id).run_id))
     assert baseline.result is not None
     yield _row(pair, "baseline float32", seed, baseline.result, baseline, None)
     for trial in trials:
         recipe = trial.recipe(prepared.dataset_info.train_samples, seed, epochs)
         run = service.wait(service.submit(project.project_id, recipe, trial.name).run_id)
-        yield _row(pair, trial.name, seed, baseline.result, _measured(run), trial.target)
+        yield _row(pair, trial.name, seed, baseline.result, finished(run), trial.target)
 
 
-def _measured(run: RunRecord) -> RunRecord:
+def finished(run: RunRecord) -> RunRecord:
+    """Return the run; ends the measurement where it did not finish."""
     if run.result is None:
         raise SystemExit(f"The run {run.name!r} ended as {run.state}: {run.error}")
     print(f"  {run.name}: {run.result.metric_name} {run.result.metric:.4f}, {run.result.tflite_bytes:,} bytes")
@@ -155,14 +156,21 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def report(measure: Callable[[Service, Path], Iterator[Row]], out: Path | None) -> None:
-    """Run a measurement in a home folder of its own, then print and write its rows, also those before a failure."""
+@contextlib.contextmanager
+def in_a_home_of_its_own() -> Iterator[tuple[Service, Path]]:
+    """Give a service with an empty home folder, and a folder for files; both are gone afterwards."""
     with contextlib.ExitStack() as stack:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="tare-bench-", ignore_cleanup_errors=True))
         )
         service = Service(Settings(home=folder / "home", tracking_uri=""))
         stack.callback(service.stop)
+        yield service, folder
+
+
+def report(measure: Callable[[Service, Path], Iterator[Row]], out: Path | None) -> None:
+    """Run a measurement in a home folder of its own, then print and write its rows, also those before a failure."""
+    with in_a_home_of_its_own() as (service, folder):
         began = time.monotonic()
         rows: list[Row] = []
         try:

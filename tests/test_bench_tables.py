@@ -1,0 +1,34 @@
+"""The published tables: every row has a recipe that can run, and is judged by what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.published import PUBLISHED, Bar
+from bench.tables import RECIPES, TRAINED, _recipe
+
+
+@pytest.mark.parametrize("published", PUBLISHED, ids=lambda one: one.recipe)
+def test_every_row_has_a_legal_recipe_that_takes_the_seed(published: object) -> None:
+    first, second = _recipe(published, 1), _recipe(published, 2)  # type: ignore[arg-type]
+    assert first.steps
+    assert first != second
+
+
+def test_every_recipe_file_has_a_row() -> None:
+    assert {path.stem for path in RECIPES.glob("*.yaml")} == {one.recipe for one in PUBLISHED}
+
+
+def test_networks_are_as_large_as_published() -> None:
+    sizes = {make.__name__: make().count_params() for make, _, _ in TRAINED.values()}
+    assert sizes == {"tutorial_cnn": 20_410, "lenet_300_100": 266_610, "lenet_5": 431_080}
+
+
+def test_a_bar_is_met_only_where_all_that_it_names_is_reached() -> None:
+    bar = Bar("download", least_times=20, most_loss=0.1)
+    assert bar.met(times=20, size_bytes=1, loss=0.1, accuracy=0)
+    assert not bar.met(times=19.9, size_bytes=1, loss=0.1, accuracy=0)
+    assert not bar.met(times=20, size_bytes=1, loss=0.11, accuracy=0)
+    assert not Bar("tflite", most_bytes=55_000, least_accuracy=0.85).met(5, 55_001, 0, 0.9)
+    assert not Bar("tflite", most_bytes=55_000, least_accuracy=0.85).met(5, 55_000, 0, 0.8499)
+    assert str(bar) == "smallest download ≥ 20×, loss ≤ 0.1"
