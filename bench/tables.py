@@ -19,6 +19,7 @@ from bench.table import print_table
 from bench.trials import finished, in_a_home_of_its_own
 from intake.dataset_info import DatasetOptions
 from intake.fit import FitOverrides
+from measure.packed_files import PACKINGS
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result
 from runs.service import Service
@@ -57,10 +58,16 @@ class Outcome:
         return (self.baseline.metric - self.result.metric) * 100
 
 
+def smallest_download(result: Result) -> tuple[int, str]:
+    """Return how many bytes the smallest of the packed files takes, and which it is."""
+    sizes = [(getattr(result, packing.field), packing.title) for packing in PACKINGS]
+    return min((size, title) for size, title in sizes if size is not None)
+
+
 def _size(result: Result, published: Published) -> int:
     measure = published.bar.measure
     if measure == "download":
-        return min(result.download_bytes.values())
+        return smallest_download(result)[0]
     return result.gzip_bytes if measure == "gzip" else result.tflite_bytes
 
 
@@ -96,7 +103,7 @@ class TableRow:
         results = [outcome.result for outcome in outcomes]
         times, losses = [one.times for one in outcomes], [one.loss for one in outcomes]
         accuracies = [result.metric for result in results]
-        downloads = [min(result.download_bytes, key=result.download_bytes.__getitem__) for result in results]
+        downloads = [smallest_download(result) for result in results]
         size = statistics.mean(one.size_bytes for one in outcomes)
         met = bar.met(statistics.mean(times), size, statistics.mean(losses), statistics.mean(accuracies))
         return cls(
@@ -105,8 +112,8 @@ class TableRow:
             theirs=published.theirs,
             seeds=len(outcomes),
             tflite_bytes=round(statistics.mean(result.tflite_bytes for result in results)),
-            smallest_download=statistics.mode(downloads),
-            download_bytes=round(statistics.mean(min(result.download_bytes.values()) for result in results)),
+            smallest_download=statistics.mode(title for _, title in downloads),
+            download_bytes=round(statistics.mean(size for size, _ in downloads)),
             entropy_floor_bytes=round(statistics.mean(result.entropy_floor_bytes for result in results)),
             times=round(statistics.mean(times), 2),
             times_spread=_spread(times),
