@@ -11,13 +11,15 @@ import numpy as np
 from intake.keras_env import keras2
 
 BATCH_SIZE = 128
+IMAGE = (28, 28, 1)
 
 
 def tutorial_cnn() -> Any:
     """The network of TensorFlow's model-optimization tutorials: 20,410 parameters, images (28, 28)."""
     layers = keras2().layers
     return _sequential(
-        layers.Reshape((28, 28, 1)),
+        (28, 28),
+        layers.Reshape(IMAGE),
         layers.Conv2D(12, 3, activation="relu"),
         layers.MaxPooling2D(),
         layers.Flatten(),
@@ -29,6 +31,7 @@ def lenet_300_100() -> Any:
     """Two hidden dense layers: 266,610 parameters (LeCun et al. 1998; Han et al. 2016, section 5.1)."""
     layers = keras2().layers
     return _sequential(
+        IMAGE,
         layers.Flatten(),
         layers.Dense(300, activation="relu", name="ip1"),
         layers.Dense(100, activation="relu", name="ip2"),
@@ -40,7 +43,7 @@ def lenet_5() -> Any:
     """Caffe's LeNet-5: 431,080 parameters (Han et al. 2016, section 5.1)."""
     layers = keras2().layers
     return _sequential(
-        layers.Reshape((28, 28, 1)),
+        IMAGE,
         layers.Conv2D(20, 5, name="conv1"),
         layers.MaxPooling2D(),
         layers.Conv2D(50, 5, name="conv2"),
@@ -51,8 +54,8 @@ def lenet_5() -> Any:
     )
 
 
-def _sequential(*layers: Any) -> Any:
-    return keras2().Sequential([keras2().layers.InputLayer(input_shape=(28, 28)), *layers])
+def _sequential(input_shape: tuple[int, ...], *layers: Any) -> Any:
+    return keras2().Sequential([keras2().layers.InputLayer(input_shape=input_shape), *layers])
 
 
 def trained_on_mnist(
@@ -76,6 +79,7 @@ def trained_on_mnist(
     steps = epochs * -(-len(images) // BATCH_SIZE)
     rate: Any = optimizers.schedules.CosineDecay(1e-3, steps) if decay else 1e-3
     model.compile(optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    images = images.reshape(-1, *model.input_shape[1:])
     model.fit(images, labels, batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
     model.save(path)
     keras2().backend.clear_session()
