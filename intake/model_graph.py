@@ -246,7 +246,7 @@ def _samples_as_steps(x: Any, steps: Any) -> Any:
 
 
 def _known_sizes(x: Any, first: int) -> list[Any]:
-    sizes = keras_env.tensorflow().shape(x) if None in tuple(x.shape)[first:] else None
+    sizes: Any = keras_env.tensorflow().shape(x) if None in tuple(x.shape)[first:] else None
     return [sizes[place] if x.shape[place] is None else int(x.shape[place]) for place in range(first, len(x.shape))]
 
 
