@@ -12,8 +12,6 @@ from intake.keras3_activations import ONLY_IN_KERAS3, SAME_IN_KERAS2, Keras3Acti
 
 _RENAMED_KEYS = {"LeakyReLU": {"negative_slope": "alpha"}}
 _ACCEPTED_BESIDE_SIGNATURE = {"zero_output_for_mask"}
-_LEFT_OUT_KEYS = frozenset((("IntegerLookup", "dtype"),))
-"""Settings that mean something else in Keras 2."""
 _LAYER_KEYS = ("layer", "forward_layer", "backward_layer", "cell", "cells")
 
 
@@ -75,7 +73,7 @@ def keras2_config(layer_name: str, class_name: str, config: dict[str, Any]) -> d
     translated: dict[str, Any] = {}
     for key, value in config.items():
         new_key = renamed.get(key, key)
-        if new_key in accepted and (class_name, new_key) not in _LEFT_OUT_KEYS:
+        if new_key in accepted:
             translated[new_key] = _translated_value(layer_name, new_key, value)
     return {key: value for key, value in translated.items() if value is not _LEFT_OUT}
 

@@ -28,7 +28,7 @@ LAYER_CLASSES = words(
     GRUV1 GRUV2 GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D
     GlobalAveragePooling3D GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D
     GlobalMaxPool3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization
-    GroupQueryAttention HashedCrossing Hashing Identity InputLayer IntegerLookup LSTM LSTMCell LSTMCellV1
+    GroupQueryAttention HashedCrossing Hashing Identity InputLayer LSTM LSTMCell LSTMCellV1
     LSTMCellV2 LSTMV1 LSTMV2 LayerNormalization LeakyReLU LocallyConnected1D LocallyConnected2D Masking
     MaxNumBoundingBoxes MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum
     MelSpectrogram Minimum MixUp Model MultiHeadAttention Multiply Normalization PReLU Permute Pipeline
@@ -44,6 +44,9 @@ LAYER_CLASSES = words(
     """
 )
 """Layers and models of Keras 2 and Keras 3."""
+
+WITH_TABLES = words("IntegerLookup")
+"""Layers that look whole numbers up in a table, an operation that TensorFlow Lite lacks."""
 
 FOR_TEXT = words("StringLookup TextVectorization")
 """Layers that take text. They may hold files or tables, and TensorFlow Lite lacks the operations."""

@@ -20,6 +20,7 @@ from intake.model_classes import (
     SETTING_CLASSES,
     TENSORFLOW_FUNCTIONS,
     TENSORFLOW_NAMESPACES,
+    WITH_TABLES,
 )
 from intake.saved_model_ops import COMPUTING
 
@@ -139,6 +140,11 @@ def _class_reason(node: dict[str, Any]) -> str | None:
         return (
             f"it turns text into numbers ({name}), for which TensorFlow Lite has no operation. Save the part of the model "
             "after it, which takes the numbers, as its own model, and keep the text step in front of it."
+        )
+    if name in WITH_TABLES and _module_is_keras(module):
+        return (
+            f"it looks numbers up in a table ({name}), for which TensorFlow Lite has no operation. Save the part of the model "
+            "after it, which takes the positions in the table, as its own model."
         )
     if name == "TensorFlowOpLayer" and module is None:
         return _graph_operation_reason(node.get("config"))

@@ -27,7 +27,7 @@ def set_activation_ranges(wrapped: Any, model: Any, samples: Sequence[np.ndarray
     float_layers = {layer.name: layer for layer in model.layers}
     inputs = {tensor._keras_history.layer.name: array for tensor, array in zip(model.inputs, samples, strict=True)}
     for layer in wrapped.layers:
-        if type(layer).__name__ == "QuantizeLayer":
+        if type(layer).__name__ == "QuantizeLayer" and layer.quantizer:  # an input may be left as it is
             array = inputs[layer.inbound_nodes[0].inbound_layers.name]
             _assign(layer.quantizer_vars, array.min(), array.max())
     wanted = [

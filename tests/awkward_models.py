@@ -56,6 +56,14 @@ def _attention_with_two_inputs_and_outputs() -> Any:
     return keras2().Model([query, value], [first, second])
 
 
+def _number_and_category() -> Any:
+    layers = keras2().layers
+    number, category = keras2().Input((1,), name="age"), keras2().Input((1,), dtype="int32", name="job")
+    x = layers.Concatenate()([number, layers.Flatten()(layers.Embedding(12, 4)(category))])
+    x = layers.Dense(16, activation="relu")(x)
+    return keras2().Model([number, category], [layers.Dense(1, activation="sigmoid")(x), layers.Dense(1)(x)])
+
+
 def _one_dimensional() -> Any:
     layers = keras2().layers
     inputs = keras2().Input((16, 3))
@@ -72,5 +80,6 @@ AWKWARD: dict[str, Callable[[], Any]] = {
     "padded sequences": _padded_sequences,
     "plain LSTM": _plain_lstm,
     "attention, two inputs and outputs": _attention_with_two_inputs_and_outputs,
+    "number and category": _number_and_category,
     "one dimensional": _one_dimensional,
 }

@@ -568,7 +568,7 @@ def test_operations_between_layers_of_an_hdf5_file(tmp_path: Path) -> None:
     inner = keras.Input((4, 6))
     scaled = keras.Model(inner, inner / 127.5 - 1.0)
     x = keras.layers.Dense(6)(scaled(inputs))
-    x = keras.ops.softmax(keras.ops.abs(x[:, 1:]) * x[:, :-1], axis=-1)
+    x = keras.ops.softmax(keras.ops.abs(x[:, 1:]) * x[:, :-1], axis=-1) + x[:, :1, ...] * x[..., :1][:, :1]
     x = keras.layers.Add()([x, keras.ops.norm(x, axis=-1, keepdims=True)])
     original = keras.Model(inputs, keras.layers.Dense(2)(x))
     original.save(tmp_path / "model.h5")
