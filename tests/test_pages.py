@@ -321,7 +321,7 @@ def test_conditions_switch_widgets_on_and_off(service: Service, project: Project
                 assert not app.exception
                 disabled = widget_of(app, spec, prefix_of(entry)).disabled
                 assert disabled == (choice not in spec.only_if.values)
-            widget_of(app, parent, entry.name).set_value(parent.default).run()
+            widget_of(app, parent, prefix_of(entry)).set_value(parent.default).run()
 
 
 @every_technique
