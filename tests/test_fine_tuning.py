@@ -190,6 +190,13 @@ def test_distillation_of_yes_and_no_has_the_gradient_of_the_paper(from_logits: b
     np.testing.assert_allclose(gradient, (0.5 * (sigmoid(STUDENT) - labels) + 0.5 * of_teacher) / 6, atol=1e-5)
 
 
+def test_a_confident_teacher_is_taught_as_it_is() -> None:
+    """Softened by 4, logits of 0 and -40 are 0 and -10: a floor under the probabilities would make -4 of the -10."""
+    teacher = tensorflow().nn.softmax([[0.0, -40.0, -40.0]])
+    loss = teacher_loss("classes", 4.0, logits=False, teacher_logits=False)
+    assert float(loss(teacher, teacher)[0]) / 4.0**2 == pytest.approx(0.001, abs=0.002)
+
+
 def test_distillation_of_numbers_is_the_squared_distance() -> None:
     fit = Fit(task="regression", loss="mean_absolute_error", metric_name="mae")
     labels = np.asarray([[1.0, 0, 1], [0, 0, 1]])
