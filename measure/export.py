@@ -19,6 +19,7 @@ from measure.loops import is_recurrent
 from measure.plain_zeros import with_plain_zeros
 from measure.quantizer import Samples, does_all, quantize
 from measure.signature import has_loop, in_model_order, named_samples
+from measure.simple_operations import simple_operations
 from measure.sparse_tensors import dense_where_needed
 
 __all__ = ["Conversion", "convert", "write_file"]
@@ -57,7 +58,7 @@ def _by_converter(model: Any, conversion: Conversion, representative: Sequence[n
         try:
             served = _Served(model, batch)
             suited = _without_calibration(served, conversion) if batch == 1 else conversion
-            content = _converted(served.converter(), suited, served.samples(representative))
+            content = _converted(served, suited, served.samples(representative))
             content = dense_where_needed(content) if suited.sparse and suited.number_format == "int8" else content
             return with_plain_zeros(in_model_order(content, served.input_names, served.output_names))
         except DoesNotFit:
@@ -104,7 +105,8 @@ class _Served:
             return dict(zip(self.output_names, tf.nest.flatten(outputs), strict=True))
 
         self._model = model
-        self._function = tf.function(serve, input_signature=signature).get_concrete_function()
+        with simple_operations(model):
+            self._function = tf.function(serve, input_signature=signature).get_concrete_function()
 
     def converter(self) -> Any:
         """Return a fresh converter."""
@@ -136,11 +138,11 @@ def _plain_names(names: Any) -> list[str]:
     return plain
 
 
-def _converted(converter: Any, conversion: Conversion, samples: Samples) -> bytes:
+def _converted(served: _Served, conversion: Conversion, samples: Samples) -> bytes:
     calibrates = conversion.number_format == "int8" and conversion.representative_samples
-    if not conversion.float_layers or not calibrates:
-        return bytes(_set_up(converter, conversion, samples).convert())
-    calibrating = _set_up(converter, replace(conversion, io_dtype="float32"), samples)
+    if not calibrates or not conversion.float_layers:
+        return bytes(_set_up(served.converter(), conversion, samples).convert())
+    calibrating = _set_up(served.converter(), replace(conversion, io_dtype="float32"), samples)
     calibrating._experimental_calibrate_only = True
     return quantize_calibrated(calibrating.convert(), conversion.float_layers, conversion.io_dtype)
 

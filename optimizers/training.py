@@ -12,6 +12,7 @@ from intake.fit import Fit
 from intake.keras_env import keras2, tensorflow
 from optimizers.best_epoch import BestEpoch
 from optimizers.fine_tuning import NO_VALIDATION, FineTuning
+from optimizers.known_shapes import known_shapes
 from optimizers.learning_rates import learning_rate
 from optimizers.losses import losses, metrics
 
@@ -79,14 +80,15 @@ def train(
     compile_for(model, fit, settings, settings.epochs * max(1, len(batches)))
     reporting = _reporting(on_step, on_epoch, settings)
     best = BestEpoch(model, settings, settled_step) if settings.chooses_an_epoch else None
-    model.fit(
-        batches,
-        epochs=settings.epochs,
-        validation_data=validation,
-        callbacks=[*callbacks, *([best.callback()] if best else []), reporting],
-        shuffle=False,  # the batches shuffle themselves, with the seed
-        verbose=0,
-    )
+    with known_shapes(model):
+        model.fit(
+            batches,
+            epochs=settings.epochs,
+            validation_data=validation,
+            callbacks=[*callbacks, *([best.callback()] if best else []), reporting],
+            shuffle=False,  # the batches shuffle themselves, with the seed
+            verbose=0,
+        )
     if best is not None:
         best.restore()
     return Trained(reporting.epochs, reporting.steps, best.best_epoch if best else 0)
