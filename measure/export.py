@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from measure.quantizer import Samples, does_all, quantize
 from measure.signature import has_loop, in_model_order, named_samples
 from measure.simple_operations import simple_operations
 from measure.sparse_tensors import dense_where_needed
+from measure.trained_ranges import has_trained_ranges, without_trained_ranges
 
 __all__ = ["Conversion", "convert", "write_file"]
 
@@ -54,9 +56,9 @@ def convert(
 
 def _by_converter(model: Any, conversion: Conversion, representative: Sequence[np.ndarray] | None) -> bytes:
     errors: list[str] = []
-    for batch in _batches_to_try(model):
+    for batch, ranges in _ways_to_try(model, conversion):
         try:
-            served = _Served(model, batch)
+            served = _Served(model, batch, ranges)
             suited = _without_calibration(served, conversion) if batch == 1 else conversion
             content = _converted(served, suited, served.samples(representative))
             content = dense_where_needed(content) if suited.sparse and suited.number_format == "int8" else content
@@ -68,6 +70,15 @@ def _by_converter(model: Any, conversion: Conversion, representative: Sequence[n
     raise DoesNotFit(
         f"The model could not be converted to {conversion.number_format} .tflite. The converter says: {errors[-1]}"
     )
+
+
+def _ways_to_try(model: Any, conversion: Conversion) -> Iterator[tuple[int | None, bool]]:
+    """Pairs of batch size and whether trained ranges are kept, the best first."""
+    for batch in _batches_to_try(model):
+        yield batch, True
+    if conversion.number_format == "int8" and conversion.representative_samples and has_trained_ranges(model):
+        for batch in _batches_to_try(model):
+            yield batch, False
 
 
 def _batches_to_try(model: Any) -> tuple[int | None, ...]:
@@ -90,7 +101,7 @@ def _without_calibration(served: _Served, conversion: Conversion) -> Conversion:
 class _Served:
     """The model as one function with named inputs and outputs."""
 
-    def __init__(self, model: Any, batch: int | None) -> None:
+    def __init__(self, model: Any, batch: int | None, trained_ranges: bool = True) -> None:
         tf = tensorflow()
         self.input_names = _plain_names(tensor._keras_history.layer.name for tensor in model.inputs)
         self.output_names = _plain_names(model.output_names)
@@ -105,7 +116,7 @@ class _Served:
             return dict(zip(self.output_names, tf.nest.flatten(outputs), strict=True))
 
         self._model = model
-        with simple_operations(model):
+        with simple_operations(model), nullcontext() if trained_ranges else without_trained_ranges():
             self._function = tf.function(serve, input_signature=signature).get_concrete_function()
 
     def converter(self) -> Any:
