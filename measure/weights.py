@@ -174,7 +174,7 @@ def _unpack_int4(data: np.ndarray, count: int) -> np.ndarray:
 
 
 def of_layer(tensors: list[WeightTensor], layer_name: str, size: int) -> WeightTensor | None:
-    """Return the tensor that holds a Keras layer's weight of `size` elements, or None.
+    """Return the tensor that holds a Keras layer's weight of `size` elements, a kernel before a bias, or None.
 
     The converter names a tensor after the graph nodes it came from ("sequential/conv2d/Conv2D;..."); where no
     name helps, a tensor that is alone in its size is taken.
@@ -183,7 +183,7 @@ def of_layer(tensors: list[WeightTensor], layer_name: str, size: int) -> WeightT
     pattern = layer_pattern(layer_name)
     named = [tensor for tensor in same_size if pattern.search(tensor.name)]
     if named:
-        return named[0]
+        return max(named, key=lambda tensor: tensor.values.ndim > 1)  # a kernel of one input is as large as its bias
     return same_size[0] if len(same_size) == 1 else None
 
 

@@ -50,10 +50,18 @@ class ClusteringParams(TechniqueParams):
         """True where each output channel of a kernel has values of its own."""
         return self.cluster_per_channel and kernel.channel_axis is not None
 
+    def sharing(self, kernel: KernelFacts) -> int:
+        """Weights that share their values: of a kernel, or of each output channel of it."""
+        return kernel.size // (kernel.shape[kernel.channel_axis or 0] if self.shares_per_channel(kernel) else 1)
+
     def is_large_enough(self, layer: str, kernel: KernelFacts) -> bool:
         """True where a kernel (or each output channel of it) has more weights than values."""
-        channels = kernel.shape[kernel.channel_axis or 0] if self.shares_per_channel(kernel) else 1
-        return kernel.size // channels > self.clusters_of(layer)
+        return self.sharing(kernel) > self.clusters_of(layer)
+
+    def values_of(self, layer: str, weights: int) -> int:
+        """Different values for so many weights; half as many where that is not more than asked."""
+        asked = self.clusters_of(layer)
+        return asked if weights > asked else max(2, weights // 2)
 
 
 class Clustering(Technique):
@@ -123,41 +131,31 @@ class Clustering(Technique):
 
     def treatment(self, layer: LayerFacts, params: ClusteringParams) -> Treatment:
         """Every kernel but depthwise ones and those with no more weights than clusters."""
-        if not layer.kernels:
-            return left(layer, "It has weights, but no kernel." if layer.parameters else "It has no weights.")
-        kernels = [kernel for kernel in layer.kernels if not kernel.is_depthwise]
-        if not kernels:
-            return left(layer, "Depthwise kernels lose too much accuracy when clustered (as TFMOT's rules say).")
-        large = [kernel for kernel in kernels if params.is_large_enough(layer.name, kernel)]
-        if not large:
-            return _too_small(layer, max(kernels, key=lambda kernel: kernel.size), params)
-        weights = tuple(
-            WeightOf(
-                layer=layer.name,
-                weight=kernel.name,
-                size=kernel.size,
-                is_per_channel=params.shares_per_channel(kernel),
-                is_rescaled=layer.is_rescaled,
-                has_rescaled_inputs=layer.has_rescaled_inputs,
-            )
-            for kernel in large
+        return _treatment(layer, params, small_too=False)
+
+    def treatments(self, layers: Sequence[LayerFacts], params: ClusteringParams) -> tuple[Treatment, ...]:
+        """As of the base; where the model has no larger kernels, small ones keep fewer values than they have weights."""
+        found = super().treatments(layers, params)
+        if any(treatment.verdict == "acts" for treatment in found):
+            return found
+        return tuple(
+            treatment if layer.name in params.leave_as_is else _treatment(layer, params, small_too=True)
+            for layer, treatment in zip(layers, found, strict=True)
         )
-        whose = "Each output channel of its kernel" if weights[0].is_per_channel else "Its kernel"
-        return acts(layer, f"{whose} keeps {params.clusters_of(layer.name)} different values.", weights)
 
     def simulate(
         self, values: np.ndarray, params: ClusteringParams, layer: LayerFacts, kernel: KernelFacts
     ) -> np.ndarray:
         """Each weight takes the nearest of the values, where they are spread as at the start."""
         rows = values if params.shares_per_channel(kernel) else values.reshape(1, -1)
-        count, init = params.clusters_of(layer.name), params.cluster_centroids_init
+        count, init = params.values_of(layer.name, params.sharing(kernel)), params.cluster_centroids_init
         return np.concatenate([_nearest(row, count, init) for row in rows]).reshape(values.shape)
 
     def verify(self, params: ClusteringParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """Distinct values of each kernel; per output channel where each has values or a scale of its own."""
         facts = []
         for weight, tensor in located(tensors, weights):
-            limit = params.clusters_of(weight.layer)
+            limit = params.values_of(weight.layer, _sharing(weight, tensor))
             asked = f"at most {limit} values{' in each channel' if weight.is_per_channel else ''}"
             if tensor is None:
                 facts.append(not_located("distinct weights", weight, asked))
@@ -167,6 +165,33 @@ class Clustering(Technique):
                     Fact(claim="distinct weights", layer=weight.layer, asked=asked, measured=measured, met=met)
                 )
         return facts
+
+
+def _treatment(layer: LayerFacts, params: ClusteringParams, small_too: bool) -> Treatment:
+    if not layer.kernels:
+        return left(layer, "It has weights, but no kernel." if layer.parameters else "It has no weights.")
+    kernels = [kernel for kernel in layer.kernels if not kernel.is_depthwise]
+    if not kernels:
+        return left(layer, "Depthwise kernels lose too much accuracy when clustered (as TFMOT's rules say).")
+    large = [kernel for kernel in kernels if params.is_large_enough(layer.name, kernel)]
+    if small_too:
+        large = [kernel for kernel in kernels if params.sharing(kernel) > 2]
+    if not large:
+        return _too_small(layer, max(kernels, key=lambda kernel: kernel.size), params)
+    weights = tuple(
+        WeightOf(
+            layer=layer.name,
+            weight=kernel.name,
+            size=kernel.size,
+            is_per_channel=params.shares_per_channel(kernel),
+            is_rescaled=layer.is_rescaled,
+            has_rescaled_inputs=layer.has_rescaled_inputs,
+        )
+        for kernel in large
+    )
+    whose = "Each output channel of its kernel" if weights[0].is_per_channel else "Its kernel"
+    values = params.values_of(layer.name, max(map(params.sharing, large)))
+    return acts(layer, f"{whose} keeps {values} different values.", weights)
 
 
 def _too_small(layer: LayerFacts, kernel: KernelFacts, params: ClusteringParams) -> Treatment:
@@ -185,6 +210,13 @@ def _nearest(values: np.ndarray, count: int, init: str) -> np.ndarray:
     else:
         centroids = np.quantile(values, np.linspace(0, 1, count)).astype(np.float32)  # close where the weights are
     return centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values)]
+
+
+def _sharing(weight: WeightOf, tensor: WeightTensor | None) -> int:
+    """Weights that share their values."""
+    if tensor is None or not weight.is_per_channel:
+        return weight.size
+    return weight.size // int(tensor.values.shape[tensor.channel_axis])
 
 
 def _distinct_values(weight: WeightOf, tensor: WeightTensor, limit: int) -> tuple[str, bool | None]:
@@ -210,7 +242,7 @@ def _shared(layer: Any, kernel: Kernel, params: ClusteringParams, kept: Kept) ->
     facts = kernel_facts(layer, kernel)
     return SharedKernel(
         kernel.variable,
-        params.clusters_of(layer.name),
+        params.values_of(layer.name, params.sharing(facts)),
         kept.get((layer.name, kernel.name), KeptKernel()).zeros,
         facts.channel_axis if params.shares_per_channel(facts) else None,
     )
@@ -231,7 +263,8 @@ def _can_wrap(layer: Any, kernels: Sequence[Kernel], params: ClusteringParams) -
     registry = clustering_registry.ClusteringRegistry
     if not kernels or not layer.trainable or not registry.supports(layer) or not fits_a_wrapper(layer):
         return False
-    if any(params.shares_per_channel(kernel_facts(layer, kernel)) for kernel in kernels):
+    facts = [kernel_facts(layer, kernel) for kernel in kernels]
+    if any(params.shares_per_channel(one) or not params.is_large_enough(layer.name, one) for one in facts):
         return False
     if max(kernel.size for kernel in kernels) * params.clusters_of(layer.name) > LARGEST_LOOKUP:
         return False

@@ -130,6 +130,17 @@ def test_what_happens_to_each_layer_follows_the_parameters() -> None:
         Recipe.single("clustering", {"layer_number_of_clusters": {"conv": 4}, "leave_as_is": ["conv"]})
 
 
+def test_kernels_of_no_more_weights_than_clusters_share_fewer_where_there_are_no_larger(easy_data: EasyData) -> None:
+    layers = keras2().layers
+    inputs = keras2().Input((8, 8, 1))
+    x = layers.Conv2D(1, 4, name="conv")(inputs)
+    model = keras2().Model(inputs, layers.Dense(CLASSES, name="head")(layers.GlobalAveragePooling2D()(x)))
+    outcome, tensors = clustered(easy_data, model)
+    facts = {fact.layer: fact for fact in outcome.claims[0].verify(tensors)}
+    assert facts["conv"].asked == "at most 8 values"
+    assert {fact.met for fact in facts.values()} == {True}
+
+
 @pytest.mark.parametrize("count", [2, 5, 80])
 def test_sharing_gives_each_weight_the_nearest_value_and_moves_values_by_the_mean(count: int) -> None:
     tf = tensorflow()
