@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from intake import keras_env
 from intake.errors import UnsupportedModel
-from intake.model_classes import ACTIVATIONS, CODE_CLASSES, LAYER_CLASSES, SETTING_CLASSES
+from intake.model_classes import ACTIVATIONS, CODE_CLASSES, HIDDEN_LAYERS, LAYER_CLASSES, SETTING_CLASSES
 
 ASK_THE_ADMINISTRATOR = "an administrator can allow the module that defines it with TARE_CUSTOM_OBJECT_MODULES"
 _FOREIGN = ("keras", "tf_keras", "tensorflow", "numpy", "builtins", "typing")
@@ -48,7 +48,10 @@ def is_custom(name: object) -> bool:
 
 
 def register_custom_objects() -> None:
-    """Make the trusted classes and functions known to both Kerases, which look for them by name."""
+    """Make the trusted classes and functions known to both Kerases, which look for them by name; hidden layers, too."""
+    for keras in (keras_env.keras2(), keras_env.keras3()):
+        hidden = {name: getattr(keras_env.part_of(keras, module), name) for name, module in HIDDEN_LAYERS.items()}
+        keras.utils.get_custom_objects().update(hidden)
     if not _allowed:
         return
     keras_env.keras2().utils.get_custom_objects().update(custom_objects("keras2"))

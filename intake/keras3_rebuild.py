@@ -16,7 +16,7 @@ from intake.errors import UnsupportedModel
 from intake.keras3_activations import composed_activation
 from intake.keras3_config import is_without_twin, keras2_class, keras2_config
 from intake.keras3_operations import call_operation
-from intake.model_classes import ONLY_WHILE_TRAINING
+from intake.model_classes import HIDDEN_LAYERS, ONLY_WHILE_TRAINING
 from intake.model_graph import Call, Keras3Library, layer_names, plain_name, replay, tensor_name
 
 
@@ -40,6 +40,8 @@ class Keras3Layers:
             return call_operation(layer, args, without_training)
         if type(layer).__name__ == "RMSNormalization":
             return self._normalized(layer, args[0])
+        if is_layer_scale(layer):
+            return self._scaled(layer, args[0], [len(args[0].shape) - 1])
         if id(layer) not in self._twins:
             config, in_channels_last = self._order.adapted(
                 type(layer).__name__, layer.get_config(), args[0] if args else None
@@ -62,19 +64,31 @@ class Keras3Layers:
         """RMSNormalization: the scale is the kernel of an EinsumDense, the rest is TensorFlow."""
         tf, rank = keras_env.tensorflow(), len(x.shape)
         axes = [axis % rank for axis in ([layer.axis] if isinstance(layer.axis, int) else layer.axis)]
-        if id(layer) not in self._twins:
-            letters = "abcdefghij"[:rank]
-            equation = f"{letters},{''.join(letters[axis] for axis in axes)}->{letters}"
-            sizes = [None if axis not in axes else x.shape[axis] for axis in range(1, rank)]
-            twin = keras_env.keras2().layers.EinsumDense(equation, sizes, name=self._names[id(layer)])
-            self._twins[id(layer)] = (layer, twin, False)
         scale = tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=axes, keepdims=True) + layer.epsilon)
-        return self._twins[id(layer)][1](x * scale)
+        return self._scaled(layer, x * scale, axes)
+
+    def _scaled(self, layer: Any, x: Any, axes: Sequence[int]) -> Any:
+        if id(layer) not in self._twins:
+            self._twins[id(layer)] = (layer, scaling_layer(x, axes, self._names[id(layer)]), False)
+        return self._twins[id(layer)][1](x)
 
     def copy_weights(self) -> None:
         """Copy every layer's weights; random states are no weights in Keras 3 and stay behind."""
         for layer, twin, _ in self._twins.values():
             copy_weights(layer, twin)
+
+
+def is_layer_scale(layer: Any) -> bool:
+    """True for the layer of ConvNeXt that multiplies each channel by a weight, of either Keras."""
+    return type(layer).__name__ == "LayerScale" and type(layer).__module__.endswith(HIDDEN_LAYERS["LayerScale"])
+
+
+def scaling_layer(x: Any, axes: Sequence[int], name: str) -> Any:
+    """Return a Keras 2 layer, not called yet, that multiplies a tensor like `x` by a weight along some axes."""
+    letters = "abcdefghij"[: len(x.shape)]
+    equation = f"{letters},{''.join(letters[axis] for axis in axes)}->{letters}"
+    sizes = [x.shape[axis] if axis in axes else None for axis in range(1, len(x.shape))]
+    return keras_env.keras2().layers.EinsumDense(equation, sizes, name=name)
 
 
 def build_twin(layer: Any, config: dict[str, Any], name: str) -> Any:

@@ -45,6 +45,9 @@ LAYER_CLASSES = words(
 )
 """Layers and models of Keras 2 and Keras 3."""
 
+HIDDEN_LAYERS = {"LayerScale": "src.applications.convnext"}
+"""Layers of models in keras.applications that no public name leads to -> the module of either Keras that has them."""
+
 WITH_TABLES = words("IntegerLookup")
 """Layers that look whole numbers up in a table, an operation that TensorFlow Lite lacks."""
 

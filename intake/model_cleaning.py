@@ -10,7 +10,7 @@ import numpy as np
 from intake import keras_env
 from intake.channels_last import ChannelOrder
 from intake.errors import UnsupportedModel
-from intake.keras3_rebuild import Keras3Layers, copy_weights, rebuild_with
+from intake.keras3_rebuild import Keras3Layers, copy_weights, is_layer_scale, rebuild_with, scaling_layer
 from intake.model_graph import Call, Keras2Library, Keras3Library, layer_names, needed_calls
 from intake.model_probe import difference, outputs_of, require_equal_outputs
 
@@ -74,6 +74,8 @@ class _Keras2Copies:
         return copy(*args, **kwargs)
 
     def _copy(self, layer: Any, inputs: Any) -> tuple[Any, bool]:
+        if is_layer_scale(layer):
+            return scaling_layer(inputs, [len(inputs.shape) - 1], self._names[id(layer)]), False
         config = {**layer.get_config(), "name": self._names[id(layer)]}
         config.pop("batch_input_shape", None)
         if type(layer).__name__ == "TensorFlowOpLayer":  # puts this before its name itself

@@ -13,6 +13,7 @@ from intake.model_classes import (
     ACTIVATIONS,
     CODE_CLASSES,
     FOR_TEXT,
+    HIDDEN_LAYERS,
     KERAS3_OPERATIONS,
     LAYER_CLASSES,
     ONLY_IN_KERAS1,
@@ -158,7 +159,8 @@ def _class_reason(node: dict[str, Any]) -> str | None:
         return None
     if name in LAYER_CLASSES | SETTING_CLASSES and _module_is_keras(module):
         return None
-    if is_custom(name):
+    is_hidden = name in HIDDEN_LAYERS and _module_is_keras(module) and node.get("registered_name") in (None, name)
+    if is_hidden or is_custom(name):
         return None
     origin = f" (module '{module}')" if isinstance(module, str) and not _KERAS_MODULE.match(module) else ""
     return f"the class '{name}'{origin} is not built in Keras, and its code is not in the file. {_REPLACE_OR_ALLOW}"
