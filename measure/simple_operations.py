@@ -2,7 +2,8 @@
 
 Group normalization: Keras weighs what it averages by a mask, also where there is none, which the converter writes as a
 BROADCAST_TO that LiteRT cannot prepare. One-hot encodings: of a quantized ONE_HOT the converter makes 0.5 of each 0
-(TensorFlow 2.21), and it has nothing for the counting with which Keras encodes categories.
+(TensorFlow 2.21), and it has nothing for the counting with which Keras encodes categories. Pooling in three dimensions
+is none of LiteRT's operations, but is pooling in two and then in one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from intake.keras_env import keras2, tensorflow
+from intake.keras_env import keras2, part_of, tensorflow
 
 Function = Callable[..., Any]
 
@@ -21,13 +22,15 @@ Function = Callable[..., Any]
 @contextmanager
 def simple_operations(model: Any) -> Iterator[None]:
     """Let a tf_keras model compute the same in operations that LiteRT has, while it is traced."""
-    from tf_keras.src.layers.preprocessing import preprocessing_utils
+    preprocessing_utils = part_of(keras2(), "src.layers.preprocessing.preprocessing_utils")
 
-    group_normalization = keras2().layers.GroupNormalization
+    layers = keras2().layers
     with ExitStack() as changes:
         for layer in model.submodules:
-            if isinstance(layer, group_normalization) and _is_on_last_axis(layer):
+            if isinstance(layer, layers.GroupNormalization) and _is_on_last_axis(layer):
                 changes.enter_context(mock.patch.object(layer, "call", _group_normalization(layer, layer.call)))
+            elif isinstance(layer, layers.MaxPooling3D | layers.AveragePooling3D):
+                changes.enter_context(mock.patch.object(layer, "call", _pooling(layer, layer.call)))
             elif getattr(layer, "symbol", None) == "one_hot":
                 changes.enter_context(mock.patch.object(layer, "function", _one_hot(layer.function)))
         changes.enter_context(
@@ -58,6 +61,22 @@ def _group_normalization(layer: Any, original: Function) -> Function:
         if layer.center:
             normal = normal + tf.reshape(layer.beta, [layer.groups, size])
         return tf.reshape(normal, tf.shape(inputs) if is_open else [-1, *places, channels])
+
+    return call
+
+
+def _pooling(layer: Any, original: Function) -> Function:
+    def call(inputs: Any) -> Any:
+        depth, *sides, channels = inputs.shape[1:]
+        if layer.data_format != "channels_last" or None in (depth, *sides):
+            return original(inputs)
+        tf, padding = tensorflow(), layer.padding.upper()
+        pool = tf.nn.max_pool2d if isinstance(layer, keras2().layers.MaxPooling3D) else tf.nn.avg_pool2d
+        planes = pool(tf.reshape(inputs, [-1, *sides, channels]), layer.pool_size[1:], layer.strides[1:], padding)
+        height, width = planes.shape[1:3]
+        stacks = tf.reshape(planes, [-1, depth, height * width, channels])
+        pooled = pool(stacks, [layer.pool_size[0], 1], [layer.strides[0], 1], padding)
+        return tf.reshape(pooled, [-1, pooled.shape[1], height, width, channels])
 
     return call
 

@@ -30,6 +30,16 @@ def test_group_normalization_answers_as_keras_does(shape: tuple[int | None, ...]
     np.testing.assert_allclose(predict(convert(model, Conversion()), [SAMPLES])[0], model(SAMPLES), atol=1e-5)
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("kind", ["MaxPooling3D", "AveragePooling3D"])
+def test_pooling_in_three_dimensions_answers_as_keras_does(kind: str, padding: str) -> None:
+    inputs = keras2().Input((5, 6, 7, 2))
+    pooled = getattr(keras2().layers, kind)((2, 3, 2), strides=(2, 2, 1), padding=padding)(inputs)
+    model = keras2().Model(inputs, pooled)
+    samples = np.random.default_rng(3).normal(size=(4, 5, 6, 7, 2)).astype("float32")
+    np.testing.assert_allclose(predict(convert(model, Conversion()), [samples])[0], model(samples), atol=1e-6)
+
+
 @pytest.mark.parametrize("after_training", [True, False], ids=["quantizer", "converter"])
 def test_a_one_hot_encoding_in_int8_is_zeros_and_a_one(after_training: bool) -> None:
     tf = tensorflow()
