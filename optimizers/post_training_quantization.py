@@ -15,7 +15,7 @@ from measure.quantizer import LEAST_WEIGHTS
 from measure.weights import WeightTensor
 from optimizers.declaration import Condition, parameter
 from optimizers.layer_facts import KernelFacts, LayerFacts
-from optimizers.stored_kernels import blocks_of, stored_dtype, stored_kernels, types_of, why_float
+from optimizers.stored_kernels import WITHOUT_INTEGERS, blocks_of, stored_dtype, stored_kernels, types_of, why_float
 from optimizers.technique import Technique, TechniqueParams
 from optimizers.treatment import Treatment, acts, left
 
@@ -187,8 +187,14 @@ def _stored(layer: LayerFacts, mode: str, conversion: Conversion) -> Treatment:
         return left(layer, "It has no kernel to store in fewer bits.")
     weights = stored_kernels(layer, conversion)
     if not weights:
-        return left(layer, why_float(layer, conversion), "Choose mode int8, or float16, with 8-bit weights.")
+        return left(layer, why_float(layer, conversion), _other_mode(layer))
     return acts(layer, f"Its kernel is stored in {types_of(weights)}.", weights)
+
+
+def _other_mode(layer: LayerFacts) -> str:
+    if any(kernel.operation in WITHOUT_INTEGERS for kernel in layer.kernels):
+        return "Choose mode float16."
+    return "Choose mode int8, or float16, with 8-bit weights."
 
 
 def _stored_beside_a_loop(layer: LayerFacts, conversion: Conversion) -> Treatment:
@@ -246,11 +252,11 @@ def scale_bytes(channels: int, *, calibrated: bool) -> int:
 
 
 def quantized_kernels(layer: LayerFacts, least_size: int) -> tuple[WeightOf, ...]:
-    """Return the kernels of a layer that have at least `least_size` elements."""
+    """Return the kernels of a layer that have at least `least_size` elements, and integers in LiteRT."""
     return tuple(
         WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size)
         for kernel in layer.kernels
-        if kernel.size >= least_size
+        if kernel.size >= least_size and kernel.operation not in WITHOUT_INTEGERS
     )
 
 

@@ -170,6 +170,8 @@ class QuantizationAwareTraining(Technique):
             return acts(layer, "Trained with 8-bit rounding of what it puts out.")
         if why:
             weights = quantized_kernels(layer, 1)
+            if not weights:
+                return left(layer, "LiteRT has three-dimensional convolutions in float32 only.")
             return acts(
                 layer, f"{why} Stored in int8 after the training, calibrated on representative samples.", weights
             )

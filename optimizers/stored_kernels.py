@@ -9,6 +9,9 @@ from measure.facts import WeightOf
 from measure.quantizer import BY_TABLE, EIGHT_BITS, FOUR_BITS, LEAST_WEIGHTS
 from optimizers.layer_facts import KernelFacts, LayerFacts
 
+WITHOUT_INTEGERS = ("CONV_3D", "CONV_3D_TRANSPOSE")
+"""Operations that LiteRT has in floats only; neither quantizer touches their kernels but to make float16 of them."""
+
 
 def stored_kernels(layer: LayerFacts, conversion: Conversion) -> tuple[WeightOf, ...]:
     """Return the kernels of a layer that are stored in fewer bits, each with its type."""
@@ -22,6 +25,8 @@ def stored_kernels(layer: LayerFacts, conversion: Conversion) -> tuple[WeightOf,
 def stored_dtype(kernel: KernelFacts, conversion: Conversion) -> str:
     """Return "float32", "float16", "int8", "int4" or "int16"."""
     if conversion.number_format == "dynamic_range" and conversion.weights.bits == 8 and kernel.size < LEAST_WEIGHTS:
+        return "float32"
+    if kernel.operation in WITHOUT_INTEGERS and conversion.number_format != "float16":
         return "float32"
     whole = "float16" if conversion.number_format == "float16" else "int8"
     if conversion.is_known_to_the_converter:

@@ -10,6 +10,7 @@ import pytest
 from intake.keras_env import keras2, tensorflow
 from measure.export import Conversion, convert
 from measure.litert import predict
+from optimizers import facts_of, technique
 from optimizers.activation_ranges import set_activation_ranges
 from optimizers.known_shapes import known_shapes
 from optimizers.quantization_scheme import WeightScheme, quantization_aware
@@ -38,6 +39,18 @@ def test_pooling_in_three_dimensions_answers_as_keras_does(kind: str, padding: s
     model = keras2().Model(inputs, pooled)
     samples = np.random.default_rng(3).normal(size=(4, 5, 6, 7, 2)).astype("float32")
     np.testing.assert_allclose(predict(convert(model, Conversion()), [samples])[0], model(samples), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["post_training_quantization", "quantization_aware_training"])
+def test_no_integers_are_promised_of_three_dimensional_convolutions(name: str) -> None:
+    layers = keras2().layers
+    inputs = keras2().Input((4, 4, 4, 2))
+    model = keras2().Model(
+        inputs, layers.Dense(2, name="dense")(layers.Flatten()(layers.Conv3D(3, 2, name="conv")(inputs)))
+    )
+    entry = technique(name)
+    params = entry.Params.checked({"mode": "int8"} if name.startswith("post") else {})
+    assert [weight.layer for weight in entry.weights_of(facts_of(model), params)] == ["dense"]
 
 
 @pytest.mark.parametrize("after_training", [True, False], ids=["quantizer", "converter"])
