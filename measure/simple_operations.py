@@ -26,7 +26,7 @@ def simple_operations(model: Any) -> Iterator[None]:
 
     layers = keras2().layers
     with ExitStack() as changes:
-        for layer in model.submodules:
+        for layer in model._flatten_layers():
             if isinstance(layer, layers.GroupNormalization) and _is_on_last_axis(layer):
                 changes.enter_context(mock.patch.object(layer, "call", _group_normalization(layer, layer.call)))
             elif isinstance(layer, layers.MaxPooling3D | layers.AveragePooling3D):

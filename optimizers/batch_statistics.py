@@ -41,7 +41,7 @@ def freeze_batch_normalization(model: Any) -> set[str]:
         Names of the layers, for `unfreeze_batch_normalization`.
     """
     kind = keras2().layers.BatchNormalization
-    frozen = [layer for layer in model.submodules if isinstance(layer, kind) and layer.trainable]
+    frozen = [layer for layer in model._flatten_layers() if isinstance(layer, kind) and layer.trainable]
     for layer in frozen:
         layer.trainable = False
     return {layer.name for layer in frozen}
@@ -50,7 +50,7 @@ def freeze_batch_normalization(model: Any) -> set[str]:
 def unfreeze_batch_normalization(model: Any, names: set[str]) -> None:
     """Undo `freeze_batch_normalization` on the model that came of it."""
     kind = keras2().layers.BatchNormalization
-    for layer in model.submodules:
+    for layer in model._flatten_layers():
         if isinstance(layer, kind) and layer.name in names:
             layer.trainable = True
 
@@ -77,6 +77,8 @@ def measure_batch_statistics(model: Any, samples: Sequence[np.ndarray]) -> None:
     """
     layers = _layers(model)
     kept = [layer.momentum for layer in layers]
+    own = {id(variable) for layer in layers for variable in layer.non_trainable_variables}
+    others = [(one, one.numpy()) for one in model.non_trainable_variables if id(one) not in own]  # ranges of quantizers
     count = max(1, len(samples[0]) // BATCH_SIZE)
     for number, batch in enumerate(zip(*(np.array_split(array, count) for array in samples), strict=True)):
         for layer in layers:
@@ -84,3 +86,5 @@ def measure_batch_statistics(model: Any, samples: Sequence[np.ndarray]) -> None:
         model(list(batch), training=True)
     for layer, momentum in zip(layers, kept, strict=True):
         layer.momentum = momentum
+    for variable, values in others:
+        variable.assign(values)

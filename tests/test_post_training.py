@@ -90,8 +90,9 @@ class Noise:
 
     def __init__(self, model: Any) -> None:
         random = np.random.default_rng(0)
+        sizes = [layer.input_dim for layer in model.layers if isinstance(layer, keras2().layers.Embedding)]
         self.inputs = [
-            random.integers(0, 40, (8, *tensor.shape[1:])).astype(np.int32)
+            random.integers(0, min(sizes, default=40), (8, *tensor.shape[1:])).astype(np.int32)
             if tensor.dtype.is_integer
             else random.normal(size=(8, *tensor.shape[1:])).astype(np.float32)
             for tensor in model.inputs

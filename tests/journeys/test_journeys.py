@@ -20,6 +20,7 @@ from tests.journeys.conftest import App
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 RUN_TIMEOUT_MS = 240_000
+SCRIPT_TIMEOUT_MS = 30_000
 PLOT = ".st-key-project-chart .js-plotly-plot"
 POINTS = f"{PLOT} .scatterlayer .points path.point"
 
@@ -42,7 +43,8 @@ def choose(page: Page, entry: Technique) -> None:
 
 def settled(page: Page) -> None:
     """Wait until the script of the page has run."""
-    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
+    idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
+    expect(idle).to_be_visible(timeout=SCRIPT_TIMEOUT_MS)
 
 
 def queue(page: Page, app: App, name: str) -> None:
@@ -176,7 +178,7 @@ def test_cancel_refresh_and_a_light_server(page: Page, app: App) -> None:
     open_example(page, app)
     choose(page, technique("pruning"))
     page.get_by_text("Fine-tuning", exact=True).first.click()
-    epochs = page.locator(".st-key-pruning-fine_tuning-epochs input")
+    epochs = page.locator(".st-key-step1-pruning-fine_tuning-epochs input")
     epochs.fill("1000")
     epochs.press("Tab")
     settled(page)
@@ -191,7 +193,7 @@ def test_cancel_refresh_and_a_light_server(page: Page, app: App) -> None:
     expect(page.get_by_text(re.compile(r"Fine-tuning, step"))).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("Cancelled").or_(page.get_by_role("heading", name="New run"))).to_be_visible()
-    expect(page.get_by_text(re.compile(r"Fine-tuning, step"))).to_be_hidden()
+    expect(page.get_by_text(re.compile(r"Fine-tuning, step"))).to_be_hidden(timeout=SCRIPT_TIMEOUT_MS)
 
 
 def test_unknown_address_is_friendly(page: Page, app: App) -> None:
