@@ -30,8 +30,13 @@ def open_example(page: Page, app: App) -> None:
     page.goto(app.url)
     page.get_by_role("button", name="Try the example").click()
     expect(page).to_have_url(re.compile(r"project=\d+"), timeout=RUN_TIMEOUT_MS)
-    expect(page.get_by_role("heading", name="New run")).to_be_visible()
-    expect(page.locator(PLOT)).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(page.get_by_role("heading", name="New run")).to_be_visible(timeout=SCRIPT_TIMEOUT_MS)
+    plot = page.locator(PLOT)
+    try:
+        expect(plot).to_be_visible(timeout=RUN_TIMEOUT_MS / 4)
+    except AssertionError:  # on a busy machine Streamlit sometimes leaves a page blank right after it was switched to
+        page.reload()
+        expect(plot).to_be_visible(timeout=RUN_TIMEOUT_MS)
 
 
 def choose(page: Page, entry: Technique) -> None:
@@ -91,9 +96,12 @@ def test_a_preset_becomes_a_sweep_of_tagged_runs(page: Page, app: App) -> None:
     settled(page)
     page.locator(".st-key-new_run-sweep label").click()
     settled(page)
+    expect(page.get_by_text("Estimate:")).to_be_visible(timeout=RUN_TIMEOUT_MS)  # until then the page is drawn anew
+    settled(page)
     page.get_by_role("combobox", name=re.compile("Mode")).click()
-    page.get_by_role("option", name="float16").click()
-    page.keyboard.press("Escape")
+    page.get_by_role("option", name="float16", exact=True).click()
+    expect(page.locator(".st-key-new_run-run button")).to_have_text("Queue 2 runs", timeout=SCRIPT_TIMEOUT_MS)
+    page.keyboard.press("Escape")  # what lies behind the open list cannot be clicked
     page.get_by_role("button", name="Queue 2 runs").click()
     until(lambda: len(runs_of(app)) == before + 2)
     until(lambda: not any(run.is_active for run in runs_of(app)), RUN_TIMEOUT_MS / 1000)
