@@ -114,6 +114,7 @@ def test_an_estimate_of_few_bits_is_close_to_what_is_measured(
         {"mode": "dynamic_range", "weight_bits": 4, "block_size": 32},
         {"mode": "dynamic_range", "weight_bits": 4, "algorithm": "OCTAV"},
         {"mode": "dynamic_range", "weight_bits": 4, "granularity": "per_tensor"},
+        {"mode": "dynamic_range", "weight_bits": 4, "algorithm": "MSE", "granularity": "per_tensor"},
     ],
     ids=lambda params: ", ".join(map(str, params.values())),
 )
