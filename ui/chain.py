@@ -76,7 +76,8 @@ def fold_key(step: FormStep) -> str:
 
 def note_fold(step: FormStep) -> None:
     """Take over what the user folded. Streamlit itself would forget it where the label changes."""
-    st.session_state[_open_key(step.number)] = bool(st.session_state[fold_key(step)])
+    if fold_key(step) in st.session_state:
+        st.session_state[_open_key(step.number)] = bool(st.session_state[fold_key(step)])
 
 
 def technique_key(step: FormStep) -> str:
@@ -103,9 +104,15 @@ def remove_step(number: int) -> None:
 
 
 def change_technique(number: int) -> None:
-    """Take over the technique that was chosen for a step."""
-    chosen = str(st.session_state[f"step{number}:technique"])
-    _store([FormStep(number, chosen) if step.number == number else step for step in form_steps()])
+    """Take over the technique that was chosen for a step.
+
+    Streamlit also calls this, with nothing chosen, for a step that was just taken off the form: a page that has not been
+    drawn anew still sends the value of its widget, which by then differs from none.
+    """
+    chosen = st.session_state.get(f"step{number}:technique")
+    if chosen is None:
+        return
+    _store([FormStep(number, str(chosen)) if step.number == number else step for step in form_steps()])
 
 
 def fill_form(steps: Sequence[RecipeStep]) -> None:

@@ -147,8 +147,12 @@ def _value(prefix: str, spec: ParameterSpec) -> Any:
 
 
 def _take_edits(key: str, prefix: str, declared: tuple[ParameterSpec, ...], names: list[str]) -> None:
-    """Keep what was edited as the values of the parameters. A callback: the form above is drawn with them."""
-    edits = {names[int(row)]: changed for row, changed in st.session_state[key]["edited_rows"].items()}
+    """Keep what was edited as the values of the parameters. A callback: the form above is drawn with them.
+
+    As every callback of a step it can come for one that is no longer on the form: `ui.chain.change_technique`.
+    """
+    rows = st.session_state[key]["edited_rows"] if key in st.session_state else {}
+    edits = {names[int(row)]: changed for row, changed in rows.items()}
     for spec in declared:
         changed = {name: cells[spec.label] for name, cells in edits.items() if spec.label in cells}
         if changed:

@@ -94,3 +94,4 @@ def page(browser: Browser, app: App, request: pytest.FixtureRequest) -> Iterator
     SCREENSHOTS.mkdir(exist_ok=True)
     tab.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
     context.close()
+    print((app.home / "server.log").read_text(errors="replace")[-8000:])  # pytest shows it where a journey failed
