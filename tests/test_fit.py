@@ -441,6 +441,22 @@ def test_scale_and_class_order_are_found(tmp_path: Path, mode: Any, order: tuple
     assert bool(report.notes) == (order != (0, 1, 2, 3))
 
 
+def test_of_scales_that_do_alike_the_likeliest_is_taken(tmp_path: Path) -> None:
+    y = np.arange(200) % 4
+    centres = CENTRES.reshape(4, -1) - CENTRES.mean()
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        """Right and sure at any scale, as a network of ReLUs is on samples that it knows by heart."""
+        flat = x.reshape(len(x), -1)
+        return np.eye(4)[(flat @ centres.T).argmax(axis=1)]
+
+    data = dataset(tmp_path, x=CENTRES[y].astype(np.uint8), y=y)
+    report = match(Answers(answer), model_of((8, 8), (4,)), data, FitOverrides())
+    assert {row.metric for row in report.candidates if row.scale in ("none", "divide_255")} == {1.0}
+    assert report.fit.preprocessing == (Scale(mode="divide_255"),)
+    assert any("none" in note and "divide 255" in note for note in report.notes), report.notes
+
+
 def test_matching_never_looks_at_the_test_part(tmp_path: Path) -> None:
     x, y = byte_images(200)
     x[:, 0, 0] = 7

@@ -391,6 +391,23 @@ def test_a_folded_step_says_what_differs_from_the_defaults(service: Service, pro
     assert any("2 · Clustering" in label and label.endswith("epochs 77") for label in labels)
 
 
+def test_callbacks_of_a_step_that_is_gone_change_nothing() -> None:
+    """A page that was not drawn anew sends the widgets of the steps before, which a preset has replaced."""
+
+    def script() -> None:
+        from ui.chain import change_technique, form_steps, note_fold
+        from ui.layer_table import _take_edits
+
+        before = form_steps()
+        change_technique(before[0].number)
+        note_fold(before[0])
+        _take_edits("step9:layers", "step9", (), [])
+        assert form_steps() == before
+
+    app = AppTest.from_function(script, default_timeout=60).run()
+    assert not app.exception
+
+
 @pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
 def test_a_preset_fills_the_form(service: Service, project: Project, preset: Preset) -> None:
     app = open_page("pages/project.py", project=project.project_id)
