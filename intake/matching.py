@@ -24,7 +24,7 @@ from intake.fit import Fit, FitOverrides, InputFit, MatchCandidate, MatchReport,
 from intake.model_info import ModelInfo
 from intake.parts import Array
 from intake.preprocessing import apply_labels, apply_steps, model_inputs
-from intake.scaling import plausible_scales, scale_steps, takes_indices, unmeasured_scale
+from intake.scaling import likeliest_scale, plausible_scales, scale_steps, takes_indices, unmeasured_scale
 from intake.scores import score
 from intake.shape_steps import propose_shape_steps
 from intake.split import stratified_draw
@@ -101,7 +101,7 @@ def match(
         predictions = _predict(model, inputs, model_info)[0]
         measured += _measure(mode, fit, dataset.info, (inputs[0], y, predictions), overrides)
     # The likeliest first: what the dataset says about its classes before any other order.
-    likeliest = unmeasured_scale(model_info, dataset.info)[0]
+    likeliest = likeliest_scale(model_info, dataset.info)
     measured.sort(key=lambda candidate: (candidate.proposed_order, candidate.scale != likeliest))
     guessing = guessing_cost(plain, dataset.info, y)
     as_good = not_clearly_worse([candidate.costs for candidate in measured], guessing)
@@ -278,7 +278,7 @@ def _report(measured: Sequence[_Measured], as_good: Sequence[int], info: Dataset
 
 def _tie_note(best: _Measured, others: Sequence[_Measured]) -> str | None:
     # Standardizing data that is standardized already changes nothing; only the scales of pixels deserve a word.
-    worthy = {*_PIXEL_SCALES, "none"} if best.scale in _PIXEL_SCALES else {*_PIXEL_SCALES}
+    worthy = {*_PIXEL_SCALES, "none"} if best.scale in _PIXEL_SCALES else set(_PIXEL_SCALES)
     tied = [other.scale for other in others if other.scale in worthy and other.scale != best.scale]
     if not tied:
         return None

@@ -17,7 +17,7 @@ _PIXELS = 64
 
 
 def plausible_scales(model_info: ModelInfo, dataset_info: DatasetInfo) -> tuple[ScaleMode, ...]:
-    """Return the scales worth measuring, the simplest first; always begins with "none"."""
+    """Return the scales worth measuring; always begins with "none"."""
     if takes_indices(model_info):
         return ("none",)
     if len(model_info.input_shapes) > 1:
@@ -36,16 +36,22 @@ def takes_indices(model_info: ModelInfo) -> bool:
     return any(layer.class_name == "Embedding" for layer in model_info.layers)
 
 
-def unmeasured_scale(model_info: ModelInfo, dataset_info: DatasetInfo) -> tuple[ScaleMode, str]:
-    """Return the likeliest scale where no label tells which is right, and a sentence that says so.
+def likeliest_scale(model_info: ModelInfo, dataset_info: DatasetInfo) -> ScaleMode:
+    """Return the scale to take where measuring does not tell.
 
     Pixels of 0-255 are divided by 255 unless the model begins with a Rescaling or Normalization; all else goes in as
     it is.
     """
+    begins = {layer.class_name for layer in model_info.layers[:4]}
+    is_plain = not begins & {"Rescaling", "Normalization"}
+    return "divide_255" if is_plain and "divide_255" in plausible_scales(model_info, dataset_info) else "none"
+
+
+def unmeasured_scale(model_info: ModelInfo, dataset_info: DatasetInfo) -> tuple[ScaleMode, str]:
+    """Return the likeliest scale where no label tells which is right, and a sentence that says so."""
     if dataset_info.kind == "random":
         return "none", ""
-    begins = {layer.class_name for layer in model_info.layers[:4]}
-    if "divide_255" in plausible_scales(model_info, dataset_info) and not begins & {"Rescaling", "Normalization"}:
+    if likeliest_scale(model_info, dataset_info) == "divide_255":
         return "divide_255", (
             "No label tells which values the model was trained on. Pixels of 0 to 255 were divided by 255, as most "
             "models want them; choose another scale if yours does not."
