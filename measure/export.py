@@ -22,6 +22,7 @@ from measure.quantizer import Samples, does_all, quantize
 from measure.signature import has_loop, in_model_order, named_samples
 from measure.simple_operations import simple_operations
 from measure.sparse_tensors import dense_where_needed
+from measure.tensor_names import with_short_names
 from measure.trained_ranges import has_trained_ranges, without_trained_ranges
 
 __all__ = ["Conversion", "convert", "write_file"]
@@ -50,7 +51,8 @@ def convert(
     if conversion.after_training and not conversion.sparse and conversion.number_format != "float32":
         floats = float_file or _by_converter(model, Conversion(), None)
         if not conversion.is_known_to_the_converter or does_all(floats, conversion):
-            return with_plain_zeros(quantize(floats, conversion, named_samples(floats, representative)))
+            content = quantize(floats, conversion, named_samples(floats, representative))
+            return with_short_names(with_plain_zeros(content), model, is_final=True)
     return _by_converter(model, conversion, representative)
 
 
@@ -62,7 +64,8 @@ def _by_converter(model: Any, conversion: Conversion, representative: Sequence[n
             suited = _without_calibration(served, conversion) if batch == 1 else conversion
             content = _converted(served, suited, served.samples(representative))
             content = dense_where_needed(content) if suited.sparse and suited.number_format == "int8" else content
-            return with_plain_zeros(in_model_order(content, served.input_names, served.output_names))
+            content = with_plain_zeros(in_model_order(content, served.input_names, served.output_names))
+            return with_short_names(content, model, is_final=conversion.number_format != "float32")
         except DoesNotFit:
             raise
         except Exception as error:  # the converter raises many kinds; each is reported below

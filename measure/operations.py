@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from measure.flatbuffer import unpacked
 from measure.weights import buffer_bytes, layer_pattern
 
 
@@ -44,7 +45,7 @@ def operations_of(tflite: bytes) -> list[Operation]:
     """Return every operation of a float32 file, those of its loops included."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+    model = unpacked(tflite)
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     found = []
     for number, graph in enumerate(model.subgraphs):

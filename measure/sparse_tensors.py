@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from measure.flatbuffer import packed, unpacked
+
 _COMPRESSED = 1
 """DimensionType SPARSE_CSR of the schema: only some indices of the axis are stored."""
 
@@ -70,10 +72,9 @@ def dense_where_needed(tflite: bytes) -> bytes:
     The converter puts a DENSIFY operation before what uses a sparse kernel. Convolutions run so, float32 dense layers
     too; int8 ones do not (LiteRT 2.3, XNNPACK: "failed to delegate FULLY_CONNECTED"). Theirs is taken out.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+    model = unpacked(tflite)
     codes = [code.builtinCode for code in model.operatorCodes]
     for graph in model.subgraphs:
         made = {
@@ -91,9 +92,7 @@ def dense_where_needed(tflite: bytes) -> bytes:
         used = {int(index) for operator in graph.operators for index in operator.inputs}
         idle = [operator for output, operator in made.items() if output not in used]
         graph.operators = [operator for operator in graph.operators if operator not in idle]
-    builder = flatbuffers.Builder(len(tflite))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return packed(model)
 
 
 def _make_dense(tensor: Any, buffer: Any) -> None:

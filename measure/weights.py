@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from measure.flatbuffer import unpacked
 from measure.sparse_tensors import dense_values, stored_bytes
 
 _DTYPES = {
@@ -103,7 +104,7 @@ def read_weights(tflite: bytes) -> list[WeightTensor]:
     """Return every weight tensor of the file; shapes, axes and other integer constants are not weights."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+    model = unpacked(tflite)
     names = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
     tensors = []
     for subgraph in model.subgraphs:
@@ -189,4 +190,4 @@ def of_layer(tensors: list[WeightTensor], layer_name: str, size: int) -> WeightT
 
 def layer_pattern(layer_name: str) -> re.Pattern[str]:
     """Return what finds a Keras layer in the name of a tensor of the file."""
-    return re.compile(rf"(^|[/;])(cluster_|quant_)?{re.escape(layer_name)}(/|;|$|\d+$)")
+    return re.compile(rf"(^|[/;])(cluster_|quant_)?{re.escape(layer_name)}(/|;|#|$|\d+$)")

@@ -162,10 +162,11 @@ def test_kernels_are_in_the_operations_that_their_layers_tell(hard: tuple[Any, N
             assert not codes or not kernel.operation or kernel.operation in codes
 
 
-def test_the_float_file_is_enough(trained_model: Any, easy_data: EasyData) -> None:
+def test_the_float_file_is_enough(trained_model: Any, easy_data: EasyData, monkeypatch: pytest.MonkeyPatch) -> None:
     floats = float_file_of(trained_model)
+    monkeypatch.setattr("measure.export._by_converter", lambda *_: pytest.fail("the model was converted"))
     conversion = Conversion(number_format="int8", after_training=True, representative_samples=20)
-    tflite = convert(None, conversion, [easy_data.x[:20]], floats)
+    tflite = convert(trained_model, conversion, [easy_data.x[:20]], floats)
     assert {tensor.dtype for tensor in read_weights(tflite) if tensor.values.ndim >= 2} == {"int8"}
 
 
