@@ -23,8 +23,13 @@ class Bar:
     least_accuracy: float | None = None
     """0 to 1."""
 
+    @property
+    def title(self) -> str:
+        """Of the file that is judged."""
+        return {"gzip": "gzip", "tflite": ".tflite", "download": "smallest download"}[self.measure]
+
     def __str__(self) -> str:
-        name = {"gzip": "gzip", "tflite": ".tflite", "download": "smallest download"}[self.measure]
+        name = self.title
         parts = []
         if self.least_times is not None:
             parts.append(f"{name} ≥ {self.least_times:g}×")

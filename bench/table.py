@@ -7,6 +7,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -36,30 +41,38 @@ class Row:
 
 
 HEADINGS = ("technique", ".tflite", "gzip", ".tflite ÷", "gzip ÷", "metric", "loss", "verified", "s", "target", "ok")
-NUMERIC = range(1, 9)
+SUMMARY_HEADINGS = ("technique", ".tflite ÷", "gzip ÷", "metric", "loss", "target", "ok")
 
 
-def print_rows(rows: Sequence[Row]) -> None:
-    """Print a Markdown table for each pair, and mean and spread where there is more than one seed."""
+def table_of(rows: Sequence[Row]) -> str:
+    """Return a Markdown table for each pair and seed, and mean and spread where there is more than one seed."""
+    parts = []
     for pair in dict.fromkeys(row.pair for row in rows):
         of_pair = [row for row in rows if row.pair == pair]
         for seed in dict.fromkeys(row.seed for row in of_pair):
-            print(f"\n{pair}, seed {seed}\n")
-            print_table(HEADINGS, [_cells(row) for row in of_pair if row.seed == seed])
-        if len({row.seed for row in of_pair}) > 1:
-            print(f"\n{pair}, mean ± standard deviation over {len({row.seed for row in of_pair})} seeds\n")
-            print_table(("technique", ".tflite ÷", "gzip ÷", "metric", "loss", "target", "ok"), _summary_cells(of_pair))
+            table = markdown_table(HEADINGS, [_cells(row) for row in of_pair if row.seed == seed])
+            parts.append(f"{pair}, seed {seed}\n\n{table}")
+        if (seeds := len({row.seed for row in of_pair})) > 1:
+            table = markdown_table(SUMMARY_HEADINGS, _summary_cells(of_pair))
+            parts.append(f"{pair}, mean ± standard deviation over {seeds} seeds\n\n{table}")
     judged = [row for row in rows if row.ok]
-    print(f"\n{sum(row.ok == 'yes' for row in judged)} of {len(judged)} targets met.")
+    parts.append(f"{sum(row.ok == 'yes' for row in judged)} of {len(judged)} targets met.")
+    return "\n\n".join(parts)
 
 
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write all rows as CSV with one header line."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+def write_rows(rows: Sequence[Any], path: Path) -> None:
+    """Write instances of one dataclass as CSV, with one header line."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(rows[0])] if rows else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
-    print(f"{len(rows)} rows in {path}")
+    print(f"\n{len(rows)} rows in {path}")
+
+
+def read_rows(kind: type[R], path: Path) -> list[R]:
+    """Return what `write_rows` wrote, as instances of that dataclass."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [TypeAdapter(kind).validate_python(line) for line in csv.DictReader(file)]
 
 
 def _cells(row: Row) -> list[str]:
@@ -106,8 +119,10 @@ def _spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table with its columns aligned."""
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with its columns aligned."""
     widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
-    for line in [headings, ["-" * width for width in widths], *rows]:
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")
+    lines = [headings, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )

@@ -6,16 +6,16 @@ Each row is a recipe of bench/recipes, carried out through the app's own code pa
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.networks import lenet_5, lenet_300_100, trained_on_mnist, tutorial_cnn
 from bench.published import LENET_5, LENET_300, PUBLISHED, RESNET_8, TUTORIAL, Published
-from bench.table import print_table
+from bench.published_rows import PublishedRow, published_tables
+from bench.table import write_rows
 from bench.trials import finished, in_a_home_of_its_own
 from intake.dataset_info import DatasetOptions
 from intake.fit import FitOverrides
@@ -71,61 +71,36 @@ def _size(result: Result, published: Published) -> int:
     return result.gzip_bytes if measure == "gzip" else result.tflite_bytes
 
 
-@dataclass(frozen=True)
-class TableRow:
-    """One row of the printed table and of the CSV: means over the seeds, spreads as standard deviations."""
-
-    network: str
-    recipe: str
-    theirs: str
-    seeds: int
-    tflite_bytes: int
-    smallest_download: str
-    """Which of the downloads is the smallest, most often."""
-    download_bytes: int
-    entropy_floor_bytes: int
-    times: float
-    times_spread: float
-    baseline_accuracy: float
-    accuracy: float
-    accuracy_spread: float
-    loss: float
-    loss_spread: float
-    seconds: float
-    target: str
-    ok: str
-    """ "yes" or "no"."""
-
-    @classmethod
-    def of(cls, outcomes: Sequence[Outcome]) -> TableRow:
-        """Return the means over the seeds of one recipe."""
-        published, bar = outcomes[0].published, outcomes[0].published.bar
-        results = [outcome.result for outcome in outcomes]
-        times, losses = [one.times for one in outcomes], [one.loss for one in outcomes]
-        accuracies = [result.metric for result in results]
-        downloads = [smallest_download(result) for result in results]
-        size = statistics.mean(one.size_bytes for one in outcomes)
-        met = bar.met(statistics.mean(times), size, statistics.mean(losses), statistics.mean(accuracies))
-        return cls(
-            network=published.network,
-            recipe=published.recipe,
-            theirs=published.theirs,
-            seeds=len(outcomes),
-            tflite_bytes=round(statistics.mean(result.tflite_bytes for result in results)),
-            smallest_download=statistics.mode(title for _, title in downloads),
-            download_bytes=round(statistics.mean(size for size, _ in downloads)),
-            entropy_floor_bytes=round(statistics.mean(result.entropy_floor_bytes for result in results)),
-            times=round(statistics.mean(times), 2),
-            times_spread=_spread(times),
-            baseline_accuracy=round(statistics.mean(one.baseline.metric for one in outcomes), 5),
-            accuracy=round(statistics.mean(accuracies), 5),
-            accuracy_spread=_spread(accuracies),
-            loss=round(statistics.mean(losses), 3),
-            loss_spread=_spread(losses),
-            seconds=round(statistics.mean(result.duration_s for result in results), 1),
-            target=str(bar),
-            ok="yes" if met else "no",
-        )
+def row_of(outcomes: Sequence[Outcome]) -> PublishedRow:
+    """Return the means over the seeds of one recipe."""
+    published, bar = outcomes[0].published, outcomes[0].published.bar
+    results = [outcome.result for outcome in outcomes]
+    times, losses = [one.times for one in outcomes], [one.loss for one in outcomes]
+    accuracies = [result.metric for result in results]
+    downloads = [smallest_download(result) for result in results]
+    size = statistics.mean(one.size_bytes for one in outcomes)
+    met = bar.met(statistics.mean(times), size, statistics.mean(losses), statistics.mean(accuracies))
+    return PublishedRow(
+        network=published.network,
+        recipe=published.recipe,
+        theirs=published.theirs,
+        seeds=len(outcomes),
+        tflite_bytes=round(statistics.mean(result.tflite_bytes for result in results)),
+        smallest_download=statistics.mode(title for _, title in downloads),
+        download_bytes=round(statistics.mean(size for size, _ in downloads)),
+        entropy_floor_bytes=round(statistics.mean(result.entropy_floor_bytes for result in results)),
+        measure=bar.title,
+        times=round(statistics.mean(times), 2),
+        times_spread=_spread(times),
+        baseline_accuracy=round(statistics.mean(one.baseline.metric for one in outcomes), 5),
+        accuracy=round(statistics.mean(accuracies), 5),
+        accuracy_spread=_spread(accuracies),
+        loss=round(statistics.mean(losses), 3),
+        loss_spread=_spread(losses),
+        seconds=round(statistics.mean(result.duration_s for result in results), 1),
+        target=str(bar),
+        ok="yes" if met else "no",
+    )
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -152,8 +127,8 @@ def main() -> None:
             for outcome in _outcomes(service, folder, chosen, given):
                 outcomes.append(outcome)
         finally:
-            rows = [TableRow.of([one for one in outcomes if one.published is each]) for each in _reached(outcomes)]
-            print_tables(rows)
+            rows = [row_of([one for one in outcomes if one.published is each]) for each in _reached(outcomes)]
+            print(f"\n{published_tables(rows)}")
             if given.out:
                 write_rows(rows, given.out)
 
@@ -200,46 +175,6 @@ def _seeded(step: RecipeStep, seed: int) -> RecipeStep:
     params = {**step.params, "seed": seed} if "seed" in step.params else step.params
     settings = None if step.fine_tuning is None else {**step.fine_tuning, "seed": seed}
     return RecipeStep(technique=step.technique, params=params, fine_tuning=settings)
-
-
-HEADINGS = (
-    "recipe", "theirs", "target", "times smaller", ".tflite", "smallest download", "entropy floor", "baseline",
-    "accuracy", "loss in points", "s", "met",
-)  # fmt: skip
-
-
-def print_tables(rows: Sequence[TableRow]) -> None:
-    """Print a Markdown table for each network."""
-    for network in dict.fromkeys(row.network for row in rows):
-        print(f"\n### {network}\n")
-        print_table(HEADINGS, [_cells(row) for row in rows if row.network == network])
-    print(f"\n{sum(row.ok == 'yes' for row in rows)} of {len(rows)} targets met.")
-
-
-def _cells(row: TableRow) -> list[str]:
-    return [
-        f"`{row.recipe}`",
-        row.theirs,
-        row.target,
-        f"**{row.times:.1f}** ± {row.times_spread:.1f}",
-        f"{row.tflite_bytes:,}",
-        f"{row.download_bytes:,} ({row.smallest_download})",
-        f"{row.entropy_floor_bytes:,}",
-        f"{row.baseline_accuracy:.2%}",
-        f"{row.accuracy:.2%} ± {row.accuracy_spread:.2%}",
-        f"{row.loss:+.2f} ± {row.loss_spread:.2f}",
-        f"{row.seconds:.0f}",
-        row.ok,
-    ]
-
-
-def write_rows(rows: Sequence[TableRow], path: Path) -> None:
-    """Write a CSV with one header line and a line for each recipe."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(TableRow)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    print(f"\n{len(rows)} rows in {path}")
 
 
 if __name__ == "__main__":

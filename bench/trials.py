@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.table import Row, print_rows, write_rows
+from bench.table import Row, table_of, write_rows
 from intake.dataset_info import DatasetOptions
 from intake.fit import FitOverrides
 from optimizers import technique
@@ -177,7 +177,7 @@ def report(measure: Callable[[Service, Path], Iterator[Row]], out: Path | None) 
             for row in measure(service, folder):
                 rows.append(row)
         finally:
-            print_rows(rows)
+            print(f"\n{table_of(rows)}\n")
             print(f"{time.monotonic() - began:.0f} s in all.")
             if out:
                 write_rows(rows, out)

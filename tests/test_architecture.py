@@ -16,7 +16,7 @@ MAY_IMPORT = {
     **{room: set(ORDER[index:]) for index, room in enumerate(ORDER)},
     "app": {"ui"},  # the pages are named to Streamlit by path, never imported
     "cli": {"runs", "optimizers", "measure", "intake"},
-    "docs": {"docs", "runs", "optimizers", "measure", "intake"},
+    "docs": {"docs", "bench", "runs", "optimizers", "measure", "intake"},
     "samples": {"samples", "intake"},
     "bench": {"bench", "runs", "optimizers", "measure", "intake"},
 }

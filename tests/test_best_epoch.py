@@ -81,6 +81,11 @@ def trained(model: Any, settled_step: int = 0, **settings: Any) -> tuple[Trained
     return ended, weights
 
 
+def worse_each_epoch(entry: Any) -> dict[str, Any]:
+    """What each of the shared values learns is the sum over its weights: clustering goes astray at the others' rate."""
+    return {**WORSE_EACH_EPOCH, "learning_rate": 1e-4} if entry.name == "clustering" else WORSE_EACH_EPOCH
+
+
 def settled(entry: Any) -> int:
     """First epoch, from 0, that counts: pruning to the end at 0.3 of 18 steps ends in the second of 6."""
     return 1 if entry.name == "pruning" else 0
@@ -149,12 +154,12 @@ def test_the_exported_file_keeps_its_promises_although_the_best_epoch_came_early
     entry: Any, trained_model: Any
 ) -> None:
     data = Misleading()
-    recipe = Recipe.single(entry.name, {"end": 0.3} if entry.name == "pruning" else {}, WORSE_EACH_EPOCH)
+    recipe = Recipe.single(entry.name, {"end": 0.3} if entry.name == "pruning" else {}, worse_each_epoch(entry))
     outcome, steps, epochs = carried_out(recipe, trained_model, data)
     assert missed(outcome, data) == []
     best = max(range(len(epochs)), key=lambda epoch: merit(epochs[epoch]) if epoch >= settled(entry) else (-1.0, 0.0))
-    if best + 1 < len(epochs):  # seen with clustering: the last epoch can be the best; why is not known
-        assert f"ended with the weights of epoch {best + 1}" in outcome.notes[-1]
+    assert best + 1 < len(epochs)
+    assert f"ended with the weights of epoch {best + 1}" in outcome.notes[-1]
     outcome.to_convert.compile(loss="sparse_categorical_crossentropy")
     loss = outcome.to_convert.evaluate(*data.validation(FineTuning()), verbose=0)
     assert loss == pytest.approx(epochs[best]["val_loss"], rel=1e-4)

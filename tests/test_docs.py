@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate import FOLDER, PAGES, page
+from docs.generate import PAGES, page
 from optimizers import TECHNIQUES
 from optimizers.declaration import specs
 from runs.settings import Settings
@@ -32,12 +32,12 @@ def named_targets(document: str) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_a_generated_page_is_fresh(name: str) -> None:
-    assert (FOLDER / name).read_text() == page(name), f"docs/{name} is stale: run `make docs`"
+    assert (ROOT / name).read_text() == page(name), f"{name} is stale: run `make docs`"
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda technique: technique.name)
 def test_every_technique_has_a_section_with_all_its_parameters(technique) -> None:  # type: ignore[no-untyped-def]
-    text = (FOLDER / "techniques.md").read_text()
+    text = (ROOT / "docs" / "techniques.md").read_text()
     assert f"\n## {technique.title}\n" in text
     section = text.split(f"\n## {technique.title}\n")[1].split("\n## ")[0]
     missing = [spec.name for spec in specs(technique.Params) if f"| `{spec.name}` |" not in section]
@@ -68,7 +68,7 @@ def test_a_document_links_only_to_files_that_exist(document: str) -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    text = (FOLDER / "settings.md").read_text()
+    text = (ROOT / "docs" / "settings.md").read_text()
     descriptions = [field.description or name for name, field in Settings.model_fields.items()]
     assert [description for description in descriptions if description not in text] == []
 
