@@ -30,11 +30,13 @@ def with_short_names(tflite: bytes, model: Any, *, is_final: bool) -> bytes:
     if not can_be_packed(content):
         return tflite
     layers = _Layers(model)
-    for graph in content.subgraphs:
-        ends = {int(index) for index in (*graph.inputs, *graph.outputs)}
-        taken = {graph.tensors[index].name.decode() for index in ends}
+    ends = [{int(index) for index in (*graph.inputs, *graph.outputs)} for graph in content.subgraphs]
+    graphs = list(zip(content.subgraphs, ends, strict=True))
+    # unique in the whole file, loops included: the quantizer finds a tensor by its name alone
+    taken = {graph.tensors[index].name.decode() for graph, own in graphs for index in own}
+    for graph, own in graphs:
         for index, tensor in enumerate(graph.tensors):
-            if index not in ends:
+            if index not in own:
                 names = layers.of(tensor.name.decode())
                 is_computed = not len(buffer_bytes(tflite, content.buffers[tensor.buffer]))
                 shown = _final(names, tensor, is_computed) if is_final else names

@@ -59,6 +59,19 @@ def test_names_are_layers_and_lead_to_their_kernels(number_format: NumberFormat,
             assert layer.name in found.name.split(";")
 
 
+@pytest.mark.parametrize("number_format", ["float32", "dynamic_range"])
+def test_names_are_unique_in_a_file_with_loops(number_format: NumberFormat, easy_data: EasyData) -> None:
+    layers = keras2().layers
+    inputs = keras2().Input((8, 4))
+    x = layers.GRU(12, return_sequences=True, name="gru")(layers.Masking()(inputs))
+    model = keras2().Model(inputs, layers.Dense(3, name="head")(layers.LSTM(16, name="lstm")(x)))
+    graphs = unpacked(convert(model, Conversion(number_format, after_training=True))).subgraphs
+    assert len(graphs) > 1
+    names = [tensor.name.decode() for graph in graphs for tensor in graph.tensors]
+    assert len(set(names)) == len(names)
+    assert "lstm" in {name.split("#")[0] for name in names}
+
+
 @pytest.mark.parametrize("number_format", FORMATS)
 def test_naming_and_packing_change_no_answer(number_format: NumberFormat, easy_data: EasyData) -> None:
     model = awkwardly_named()
