@@ -19,12 +19,14 @@ from intake.dataset_info import RANDOM_INPUTS_NOTE
 from intake.datasets import Dataset
 from intake.errors import DoesNotFit
 from intake.fit import Fit
-from intake.models import load_prepared, save_as_uploaded
+from intake.models import PREPARED_MODEL, load_prepared, save_as_uploaded
 from intake.preprocessing import apply_labels, model_inputs
 from intake.representative import representative_samples
+from intake.stored_answers import StoredAnswers
 from intake.tasks import interval_of, sample_scores
 from intake.teacher import Teacher
 from intake.training_batches import TrainingPart, training_batches
+from measure.behaviour_recorder import BehaviourRecorder
 from measure.export import Conversion, convert, write_file
 from measure.facts import Fact
 from measure.layers import tensor_rows
@@ -36,7 +38,7 @@ from optimizers.apply import Optimized, apply_recipe
 from optimizers.estimate import EstimatedSizes
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
 from runs.layer_outcomes import layer_outcomes
-from runs.paths import log_path, prepared_folder, scratch_folder, upload_path
+from runs.paths import answers_path, log_path, prepared_folder, scratch_folder, upload_path
 from runs.plan import ensure_plan, estimator_of, float_file
 from runs.progress import MEASURING_ENDS, MEASURING_STARTS, TRAINING_ENDS, ProgressReporter
 from runs.records import Project, Result, RunRecord
@@ -104,15 +106,27 @@ class ProjectData:
         self, rows: slice, inputs: Sequence[np.ndarray]
     ) -> Callable[[Sequence[np.ndarray]], NDArray[np.float64]]:
         """Return what turns the answers to some test samples into the metric of each, float64 (n,)."""
-        fit, info, labels = self.fit, self.dataset.info, self.dataset.y_test
+        fit = self.fit
         if fit.task == "agreement":
-            originals = self._teacher.answers("test", rows, inputs)
+            originals = self.test_originals(rows, inputs)
             if self._tolerated is None:
                 self._tolerated = self._teacher.tolerances("test")
             tolerated = self._tolerated
             return lambda answers: agreement_scores(fit, answers, originals, tolerated)
-        truth = apply_labels(fit, info, None if labels is None else labels[rows], inputs[0])
+        truth = self.test_truth(rows, inputs)
+        assert truth is not None  # only agreement goes without
         return lambda answers: sample_scores(fit, answers[0], truth)
+
+    def test_truth(self, rows: slice, inputs: Sequence[np.ndarray]) -> np.ndarray | None:
+        """What is right for some test samples, as `apply_labels` returns it; None where only the original tells."""
+        if self.fit.task == "agreement":
+            return None
+        labels = self.dataset.y_test
+        return apply_labels(self.fit, self.dataset.info, None if labels is None else labels[rows], inputs[0])
+
+    def test_originals(self, rows: slice, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the uploaded model answers to some test samples, for each output float32 (n, *output_shape)."""
+        return self._teacher.answers("test", rows, inputs)
 
     def _fit_for(self, settings: FineTuning) -> Fit:
         """Labels are encoded for the loss in force."""
@@ -170,7 +184,10 @@ class Execution:
     def _load_data(self, model: Any, teacher_folder: Path) -> ProjectData:
         project = self._project
         dataset = ensure_parsed(self._settings, project.model, project.dataset, project.options)
-        return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder))
+        model_file = prepared_folder(self._settings, project.model.upload_id) / PREPARED_MODEL
+        stored = StoredAnswers(answers_path(self._settings, project, dataset.info), model_file)
+        self._changes = BehaviourRecorder(project.fit, dataset.info.class_names, model.output_names)
+        return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder, stored))
 
     def _optimize(self, model: Any, data: ProjectData) -> tuple[Optimized, float]:
         before = time.monotonic()
@@ -222,7 +239,9 @@ class Execution:
         for rows, inputs in data.test_inputs(EVALUATION_BYTES):
             judge = data.test_judge(rows, inputs)
             of_keras.append(judge(_answers(model, inputs)))
-            of_tflite.append(judge(predict(tflite, inputs)))
+            answers = predict(tflite, inputs)
+            of_tflite.append(judge(answers))
+            self._changes.add(data.test_originals(rows, inputs), answers, data.test_truth(rows, inputs))
             done = rows.stop / data.dataset.info.test_samples
             self._progress.phase(MEASURING, MEASURING_STARTS + (MEASURING_ENDS - MEASURING_STARTS) * done)
         each = np.concatenate(of_tflite)
@@ -268,6 +287,7 @@ class Execution:
             tensors=tuple(tensor_rows(tensors)),
             estimate=self._estimate(),
             layers=layer_outcomes(self._record.recipe, self._plan.layers, tensors),
+            behaviour=self._changes.behaviour(),
             versions={name: version(name) for name in LIBRARIES},
             model_sha256=self._project.model.sha256,
             dataset_sha256=data.dataset.info.sha256,
