@@ -42,6 +42,8 @@ class Flip(_Record):
     """Of the class that the uploaded model chose, 0 to 1; None where outputs are no probabilities."""
     after_probability: float | None
     """Of the class that the exported file chose."""
+    gain: int
+    """1 where it got better, -1 where worse, 0 where wrong both times or not known; of several labels, how many."""
 
 
 class Reliability(_Record):

@@ -91,6 +91,7 @@ class ClassAnswers:
                 after=self._name(answers[1][row]),
                 before_probability=None if old_sure is None else float(old_sure[row]),
                 after_probability=None if new_sure is None else float(new_sure[row]),
+                gain=0 if truth is None else int(answers[1][row] == truth[row]) - int(answers[0][row] == truth[row]),
             )
             for row in rows[:MOST_FLIPS]
         )

@@ -50,7 +50,7 @@ class LabelAnswers:
             better=int(np.count_nonzero(gain[changed] > 0)),
             worse=int(np.count_nonzero(gain[changed] < 0)),
             flips=tuple(
-                self._flip(int(row), is_on[row], old[row], new[row])
+                self._flip(int(row), is_on[row], old[row], new[row], int(gain[row]))
                 for row in changed[np.argsort(gain[changed], kind="stable")][:MOST_FLIPS]
             ),
             classes=most_changed(
@@ -65,7 +65,7 @@ class LabelAnswers:
             after=_reliability(new, is_right) if are_shares else None,
         )
 
-    def _flip(self, row: int, is_on: Booleans, old: Floats, new: Floats) -> Flip:
+    def _flip(self, row: int, is_on: Booleans, old: Floats, new: Floats, gain: int) -> Flip:
         return Flip(
             row=row,
             truth=self._labels(is_on),
@@ -73,6 +73,7 @@ class LabelAnswers:
             after=self._labels(new > 0.5),
             before_probability=None,
             after_probability=None,
+            gain=gain,
         )
 
     def _labels(self, on: Booleans) -> str:
