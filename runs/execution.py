@@ -29,6 +29,7 @@ from intake.training_batches import TrainingPart, training_batches
 from measure.behaviour_recorder import BehaviourRecorder
 from measure.export import Conversion, convert, write_file
 from measure.facts import Fact
+from measure.layer_errors import SAMPLES, layer_errors
 from measure.layers import tensor_rows
 from measure.litert import latency_ms, predict
 from measure.packed_files import packed_files
@@ -37,7 +38,7 @@ from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Optimized, apply_recipe
 from optimizers.estimate import EstimatedSizes
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
-from runs.layer_outcomes import layer_outcomes
+from runs.layer_outcomes import LayerOutcome, layer_outcomes
 from runs.paths import answers_path, log_path, prepared_folder, scratch_folder, upload_path
 from runs.plan import ensure_plan, estimator_of, float_file
 from runs.progress import MEASURING_ENDS, MEASURING_STARTS, TRAINING_ENDS, ProgressReporter
@@ -93,6 +94,12 @@ class ProjectData:
     def representative(self, count: int, seed: int) -> tuple[np.ndarray, ...]:
         """For each input float32 (count or fewer, *input_shape), from the training part."""
         return representative_samples(self.dataset, self.fit, count, seed)
+
+    def some_test_inputs(self, count: int) -> tuple[np.ndarray, ...]:
+        """For each input float32 (count or fewer, *input_shape), evenly spread over the test part."""
+        last = self.dataset.info.test_samples - 1
+        rows = np.unique(np.linspace(0, last, min(count, last + 1)).astype(int))
+        return model_inputs(self.fit, [array[rows] for array in self.dataset.part("test").arrays])
 
     def test_inputs(self, chunk_bytes: int) -> Iterator[tuple[slice, tuple[np.ndarray, ...]]]:
         """Yield (rows, preprocessed inputs) of the test part, about `chunk_bytes` of inputs at a time."""
@@ -186,7 +193,8 @@ class Execution:
         dataset = ensure_parsed(self._settings, project.model, project.dataset, project.options)
         model_file = prepared_folder(self._settings, project.model.upload_id) / PREPARED_MODEL
         stored = StoredAnswers(answers_path(self._settings, project, dataset.info), model_file)
-        self._changes = BehaviourRecorder(project.fit, dataset.info.class_names, model.output_names)
+        self._output_names = list(model.output_names)
+        self._changes = BehaviourRecorder(project.fit, dataset.info.class_names, self._output_names)
         return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder, stored))
 
     def _optimize(self, model: Any, data: ProjectData) -> tuple[Optimized, float]:
@@ -272,21 +280,21 @@ class Execution:
             )
         if self._record.recipe.steps:
             (folder / "recipe.yaml").write_text(self._record.recipe.to_yaml())
-        (folder / "report.json").write_text(self._report(facts, tensors, data).model_dump_json(indent=1))
+        (folder / "report.json").write_text(self._report(facts, tensors, data, folder).model_dump_json(indent=1))
         (folder / "project.json").write_text(self._project.model_dump_json(indent=1))
         shutil.copyfile(log_path(self._settings, self._record.run_id), folder / "log.txt")
         self._store.log_artifacts(self._record.run_id, folder)
         checked = [fact.met for fact in facts if fact.met is not None]
         self._store.log_result(self._record.run_id, result, sum(checked), len(checked))
 
-    def _report(self, facts: list[Fact], tensors: list[WeightTensor], data: ProjectData) -> RunReport:
+    def _report(self, facts: list[Fact], tensors: list[WeightTensor], data: ProjectData, folder: Path) -> RunReport:
         import os
 
         return RunReport(
             facts=tuple(facts),
             tensors=tuple(tensor_rows(tensors)),
             estimate=self._estimate(),
-            layers=layer_outcomes(self._record.recipe, self._plan.layers, tensors),
+            layers=self._layers(tensors, data, folder),
             behaviour=self._changes.behaviour(),
             versions={name: version(name) for name in LIBRARIES},
             model_sha256=self._project.model.sha256,
@@ -294,6 +302,15 @@ class Execution:
             random_inputs=self._project.dataset is None,
             one_dnn=os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
         )
+
+    def _layers(self, tensors: list[WeightTensor], data: ProjectData, folder: Path) -> tuple[LayerOutcome, ...]:
+        recipe, facts = self._record.recipe, self._plan.layers
+        if self._plan.problem or not recipe.steps:
+            return layer_outcomes(recipe, facts, tensors)
+        floats = float_file(self._settings, self._project.model.upload_id).read_bytes()
+        tflite, samples = (folder / "model.tflite").read_bytes(), data.some_test_inputs(SAMPLES)
+        errors = layer_errors(floats, tflite, samples, self._output_names)
+        return layer_outcomes(recipe, facts, tensors, read_weights(floats), errors)
 
     def _estimate(self) -> EstimatedSizes | None:
         """What the page said before the run."""

@@ -60,3 +60,18 @@ def test_a_harsh_run_says_what_broke_and_asks_the_uploaded_model_only_once(servi
     assert rights[0] - rights[1] == change.worse - change.better
     assert list((prepared_folder(service.settings, project.model.upload_id) / "answers").iterdir()) == answers
     assert answers[0].stat().st_mtime_ns == made_at
+
+
+def test_layers_have_errors_bytes_and_histograms(service: Service, project: Project) -> None:
+    report = report_of(service, project, Recipe.single("clustering", {"number_of_clusters": 16}, {"epochs": 1}))
+    layers = {outcome.layer: outcome for outcome in report.layers}
+    features = layers["features"]
+    assert features.error is not None
+    assert 0 < features.error.sqnr_db < 60
+    assert (features.bytes_before, features.bytes_after) == (4 * (512 * 64 + 64),) * 2
+    assert features.distinct == 16
+    assert features.histogram is not None
+    assert len([value for value, _ in features.histogram.values if value]) in (15, 16)
+    assert sum(features.histogram.before) > 0.99
+    assert layers["pool"].error is not None
+    assert layers["pool"].histogram is None
