@@ -214,7 +214,9 @@ def test_weights_are_drawn_as_bars_or_as_their_few_values(kind: str) -> None:
         layer="dense", class_name="Dense", parameters=9, treatments=(), left_by_choice=False, dtype=kind, distinct=15
     )
     names = [trace.name for trace in weights_figure(histogram).data if trace.name]
-    assert names == ([f"now, {len(histogram.values)} values but 0"] if kind == "blocks" else ["before, float32", "now"])
+    assert names == (
+        [f"now, {len(histogram.values)} values beside 0"] if kind == "blocks" else ["before, float32", "now"]
+    )
     said = weights_sentence(histogram, outcome)
     assert f"15 different values are stored, as {kind}." in said
     assert ("integers of the file" in said) == (kind == "blocks")

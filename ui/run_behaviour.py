@@ -108,6 +108,7 @@ def _draw_table(table: pd.DataFrame, shown: ShownSamples, alt: str) -> None:
             "Test row": st.column_config.NumberColumn(help="In the test part, counted from 0."),
         },
         row_height=_ROW_PIXELS if shown.images else None,
+        placeholder="",
         height="content" if len(table) <= 5 else _TALLEST,
         alt=alt,
     )

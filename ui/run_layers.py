@@ -50,6 +50,7 @@ def draw_outcomes(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
                 **{name: st.column_config.NumberColumn(help=text) for name, text in _HELP.items()},
             },
             height=table_height(len(table)),
+            placeholder="",
             alt="What was done to each layer, and how its largest kernel is stored",
         )
     draw_weights(layers)

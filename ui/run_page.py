@@ -91,7 +91,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
     draw_downloads(run, project)
     left, right = st.columns([1.4, 1], gap="large")
     with left:
-        draw_sizes(run, result, baseline)
+        draw_sizes(result, baseline, report)
         if report is not None:
             draw_estimate_beside(report.estimate, result)
             draw_facts(report.facts)

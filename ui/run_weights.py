@@ -37,8 +37,9 @@ def draw_weights(layers: tuple[LayerOutcome, ...]) -> None:
 
 def weights_sentence(histogram: WeightHistogram, outcome: LayerOutcome) -> str:
     """Return how many zeros and different values the largest kernel of a layer has."""
-    was = "" if histogram.zeros_before is None else f" ({percent(histogram.zeros_before)} before)"
-    said = [f"{percent(histogram.zeros_after)} zeros{was}, not drawn."]
+    was = f" ({percent(histogram.zeros_before)} before)" if histogram.zeros_before else ""
+    any_zeros = histogram.zeros_after or histogram.zeros_before
+    said = [f"{percent(histogram.zeros_after)} zeros{was}, not drawn." if any_zeros else "No weight is zero."]
     if outcome.distinct is not None:
         said.append(f"{outcome.distinct:,} different values are stored, as {outcome.dtype}.")
     if histogram.values:
@@ -95,7 +96,7 @@ def _add_values(figure: go.Figure, histogram: WeightHistogram) -> None:
         x=[value for value, _ in histogram.values],
         y=[100 * share for _, share in histogram.values],
         mode="markers",
-        name=f"now, {len(histogram.values):,} values but 0",
+        name=f"now, {len(histogram.values):,} values{' beside 0' if histogram.zeros_after else ''}",
         marker={"color": COLOURS[0], "size": 8},
         hovertemplate="%{x:.4g}: %{y:.2f} % of the weights<extra>now</extra>",
     )
