@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from intake.parts import Array, Part
 
 MOST_IMAGES = 10
 _SHOWN_PIXELS = 64
+_MOST_PIXELS = 96
 _ROWS = 8
 _ROW_VALUES = 12
 
@@ -58,6 +60,24 @@ def label_text(part: Part, index: int, class_names: tuple[str, ...]) -> str:
     if class_names:
         return ", ".join(name for name, on in zip(class_names, label, strict=True) if on)
     return ", ".join(f"{value:.4g}" for value in label[:4])
+
+
+def small_image(sample: Array, value_range: tuple[float, float]) -> bytes:
+    """Return a sample that `looks_like_images` as a WebP file, no side longer than 96 pixels."""
+    image = _enlarged(_eight_bits(np.asarray(sample), value_range))
+    image.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
+    content = io.BytesIO()
+    image.save(content, "WEBP", quality=80)
+    return content.getvalue()
+
+
+def values_text(sample: Array, names: tuple[str, ...]) -> str:
+    """Return up to 12 values of a sample in one line: "age 34, bmi 22.5", without names where there are none."""
+    values = np.ravel(sample)
+    named = names if len(names) == len(values) else ()
+    shown = [f"{named[i]} {value:.4g}" if named else f"{value:.4g}" for i, value in enumerate(values[:_ROW_VALUES])]
+    more = len(values) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _spread(train: Part) -> list[int]:

@@ -87,14 +87,13 @@ def _interpreter(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, t
 
 def _invoke(interpreter: Any, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
     interpreter.reset_all_variables()  # a fused LSTM keeps its state from call to call; Keras starts fresh in each
-    _set_inputs(interpreter, batch)
+    set_inputs(interpreter, batch)
     interpreter.invoke()
-    return [
-        _dequantized(interpreter.get_tensor(target["index"]), target) for target in interpreter.get_output_details()
-    ]
+    return [dequantized(interpreter.get_tensor(target["index"]), target) for target in interpreter.get_output_details()]
 
 
-def _set_inputs(interpreter: Any, batch: Sequence[np.ndarray]) -> None:
+def set_inputs(interpreter: Any, batch: Sequence[np.ndarray]) -> None:
+    """Give an interpreter its inputs, quantized where the file wants integers."""
     for source, values in zip(interpreter.get_input_details(), batch, strict=True):
         interpreter.set_tensor(source["index"], _quantized(values, source))
 
@@ -108,7 +107,8 @@ def _quantized(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     return np.clip(np.round(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
 
 
-def _dequantized(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+def dequantized(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    """Return what a tensor of these details stands for, float32."""
     scale, zero_point = detail["quantization"]
     if np.issubdtype(detail["dtype"], np.integer) and scale:
         return ((values.astype(np.float32) - zero_point) * scale).astype(np.float32)
@@ -124,7 +124,7 @@ def latency_ms(tflite: bytes, sample: Sequence[np.ndarray], threads: int = 1) ->
         threads: CPU threads, at least 1.
     """
     interpreter = _interpreter(tflite, sample, 1, threads)
-    _set_inputs(interpreter, sample)
+    set_inputs(interpreter, sample)
     begun = time.perf_counter()
     for _ in range(WARM_UP_CALLS):
         interpreter.invoke()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,21 @@ class WeightTensor:
     zero_points: np.ndarray
     """int64; empty for tensors that are not quantized."""
     channel_axis: int
+    scales: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    """float32, one or one for each channel; empty for floats, and where each block of weights has its own."""
+
+    @property
+    def real_values(self) -> np.ndarray | None:
+        """What the weights stand for, the shape of `values`; None where the scales are those of blocks."""
+        if not np.issubdtype(self.values.dtype, np.integer):
+            return self.values
+        if len(self.scales) == 1:
+            return np.asarray((self.values.astype(np.float32) - self._zero()) * self.scales[0])
+        if not self.values.ndim or len(self.scales) != self.values.shape[self.channel_axis]:
+            return None
+        shape = [1] * self.values.ndim
+        shape[self.channel_axis] = -1
+        return np.asarray((self.values.astype(np.float32) - self._zero()) * self.scales.reshape(shape))
 
     @property
     def size(self) -> int:
@@ -165,6 +180,7 @@ def _read(tensor: Any, type_name: str, data: np.ndarray, channel_axis: int) -> W
         stored_bytes=size,
         zero_points=np.asarray(zero_points, np.int64),
         channel_axis=channel_axis,
+        scales=np.asarray(quantization.scale if quantized else (), np.float32),
     )
 
 

@@ -19,14 +19,17 @@ from intake.dataset_info import RANDOM_INPUTS_NOTE
 from intake.datasets import Dataset
 from intake.errors import DoesNotFit
 from intake.fit import Fit
-from intake.models import load_prepared, save_as_uploaded
+from intake.models import PREPARED_MODEL, load_prepared, save_as_uploaded
 from intake.preprocessing import apply_labels, model_inputs
 from intake.representative import representative_samples
+from intake.stored_answers import StoredAnswers
 from intake.tasks import interval_of, sample_scores
 from intake.teacher import Teacher
 from intake.training_batches import TrainingPart, training_batches
+from measure.behaviour_recorder import BehaviourRecorder
 from measure.export import Conversion, convert, write_file
 from measure.facts import Fact
+from measure.layer_errors import SAMPLES, layer_errors
 from measure.layers import tensor_rows
 from measure.litert import latency_ms, predict
 from measure.packed_files import packed_files
@@ -35,8 +38,8 @@ from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Optimized, apply_recipe
 from optimizers.estimate import EstimatedSizes
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
-from runs.layer_outcomes import layer_outcomes
-from runs.paths import log_path, prepared_folder, scratch_folder, upload_path
+from runs.layer_outcomes import LayerOutcome, layer_outcomes
+from runs.paths import answers_path, log_path, prepared_folder, scratch_folder, upload_path
 from runs.plan import ensure_plan, estimator_of, float_file
 from runs.progress import MEASURING_ENDS, MEASURING_STARTS, TRAINING_ENDS, ProgressReporter
 from runs.records import Project, Result, RunRecord
@@ -92,6 +95,12 @@ class ProjectData:
         """For each input float32 (count or fewer, *input_shape), from the training part."""
         return representative_samples(self.dataset, self.fit, count, seed)
 
+    def some_test_inputs(self, count: int) -> tuple[np.ndarray, ...]:
+        """For each input float32 (count or fewer, *input_shape), evenly spread over the test part."""
+        last = self.dataset.info.test_samples - 1
+        rows = np.unique(np.linspace(0, last, min(count, last + 1)).astype(int))
+        return model_inputs(self.fit, [array[rows] for array in self.dataset.part("test").arrays])
+
     def test_inputs(self, chunk_bytes: int) -> Iterator[tuple[slice, tuple[np.ndarray, ...]]]:
         """Yield (rows, preprocessed inputs) of the test part, about `chunk_bytes` of inputs at a time."""
         sample_bytes = sum(array.nbytes for array in self.representative(1, 0))
@@ -104,15 +113,27 @@ class ProjectData:
         self, rows: slice, inputs: Sequence[np.ndarray]
     ) -> Callable[[Sequence[np.ndarray]], NDArray[np.float64]]:
         """Return what turns the answers to some test samples into the metric of each, float64 (n,)."""
-        fit, info, labels = self.fit, self.dataset.info, self.dataset.y_test
+        fit = self.fit
         if fit.task == "agreement":
-            originals = self._teacher.answers("test", rows, inputs)
+            originals = self.test_originals(rows, inputs)
             if self._tolerated is None:
                 self._tolerated = self._teacher.tolerances("test")
             tolerated = self._tolerated
             return lambda answers: agreement_scores(fit, answers, originals, tolerated)
-        truth = apply_labels(fit, info, None if labels is None else labels[rows], inputs[0])
+        truth = self.test_truth(rows, inputs)
+        assert truth is not None  # only agreement goes without
         return lambda answers: sample_scores(fit, answers[0], truth)
+
+    def test_truth(self, rows: slice, inputs: Sequence[np.ndarray]) -> np.ndarray | None:
+        """What is right for some test samples, as `apply_labels` returns it; None where only the original tells."""
+        if self.fit.task == "agreement":
+            return None
+        labels = self.dataset.y_test
+        return apply_labels(self.fit, self.dataset.info, None if labels is None else labels[rows], inputs[0])
+
+    def test_originals(self, rows: slice, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the uploaded model answers to some test samples, for each output float32 (n, *output_shape)."""
+        return self._teacher.answers("test", rows, inputs)
 
     def _fit_for(self, settings: FineTuning) -> Fit:
         """Labels are encoded for the loss in force."""
@@ -170,7 +191,11 @@ class Execution:
     def _load_data(self, model: Any, teacher_folder: Path) -> ProjectData:
         project = self._project
         dataset = ensure_parsed(self._settings, project.model, project.dataset, project.options)
-        return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder))
+        model_file = prepared_folder(self._settings, project.model.upload_id) / PREPARED_MODEL
+        stored = StoredAnswers(answers_path(self._settings, project, dataset.info), model_file)
+        self._output_names = list(model.output_names)
+        self._changes = BehaviourRecorder(project.fit, dataset.info.class_names, self._output_names)
+        return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder, stored))
 
     def _optimize(self, model: Any, data: ProjectData) -> tuple[Optimized, float]:
         before = time.monotonic()
@@ -222,7 +247,9 @@ class Execution:
         for rows, inputs in data.test_inputs(EVALUATION_BYTES):
             judge = data.test_judge(rows, inputs)
             of_keras.append(judge(_answers(model, inputs)))
-            of_tflite.append(judge(predict(tflite, inputs)))
+            answers = predict(tflite, inputs)
+            of_tflite.append(judge(answers))
+            self._changes.add(data.test_originals(rows, inputs), answers, data.test_truth(rows, inputs))
             done = rows.stop / data.dataset.info.test_samples
             self._progress.phase(MEASURING, MEASURING_STARTS + (MEASURING_ENDS - MEASURING_STARTS) * done)
         each = np.concatenate(of_tflite)
@@ -253,27 +280,37 @@ class Execution:
             )
         if self._record.recipe.steps:
             (folder / "recipe.yaml").write_text(self._record.recipe.to_yaml())
-        (folder / "report.json").write_text(self._report(facts, tensors, data).model_dump_json(indent=1))
+        (folder / "report.json").write_text(self._report(facts, tensors, data, folder).model_dump_json(indent=1))
         (folder / "project.json").write_text(self._project.model_dump_json(indent=1))
         shutil.copyfile(log_path(self._settings, self._record.run_id), folder / "log.txt")
         self._store.log_artifacts(self._record.run_id, folder)
         checked = [fact.met for fact in facts if fact.met is not None]
         self._store.log_result(self._record.run_id, result, sum(checked), len(checked))
 
-    def _report(self, facts: list[Fact], tensors: list[WeightTensor], data: ProjectData) -> RunReport:
+    def _report(self, facts: list[Fact], tensors: list[WeightTensor], data: ProjectData, folder: Path) -> RunReport:
         import os
 
         return RunReport(
             facts=tuple(facts),
             tensors=tuple(tensor_rows(tensors)),
             estimate=self._estimate(),
-            layers=layer_outcomes(self._record.recipe, self._plan.layers, tensors),
+            layers=self._layers(tensors, data, folder),
+            behaviour=self._changes.behaviour(),
             versions={name: version(name) for name in LIBRARIES},
             model_sha256=self._project.model.sha256,
             dataset_sha256=data.dataset.info.sha256,
             random_inputs=self._project.dataset is None,
             one_dnn=os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
         )
+
+    def _layers(self, tensors: list[WeightTensor], data: ProjectData, folder: Path) -> tuple[LayerOutcome, ...]:
+        recipe, facts = self._record.recipe, self._plan.layers
+        if self._plan.problem or not recipe.steps:
+            return layer_outcomes(recipe, facts, tensors)
+        floats = float_file(self._settings, self._project.model.upload_id).read_bytes()
+        tflite, samples = (folder / "model.tflite").read_bytes(), data.some_test_inputs(SAMPLES)
+        errors = layer_errors(floats, tflite, samples, self._output_names)
+        return layer_outcomes(recipe, facts, tensors, read_weights(floats), errors)
 
     def _estimate(self) -> EstimatedSizes | None:
         """What the page said before the run."""

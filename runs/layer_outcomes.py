@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from measure.layer_bytes import layer_bytes
+from measure.layer_errors import LayerError
+from measure.weight_histograms import WeightHistogram, weight_histogram
 from measure.weights import WeightTensor, of_layer
 from optimizers.layer_facts import LayerFacts
 from optimizers.recipe import Recipe
 from optimizers.treatment import Treatment
+
+MOST_HISTOGRAMS = 100
+"""Layers whose histograms are kept, the largest ones: each takes about 2 kB."""
 
 
 class LayerOutcome(BaseModel):
@@ -28,10 +34,24 @@ class LayerOutcome(BaseModel):
     """In which its largest kernel is stored; empty where it has none, or the file does not tell which it is."""
     zero_share: float | None = None
     """Of that kernel, 0 to 1."""
+    distinct: int | None = None
+    """Different values in that kernel."""
+    bytes_before: int | None = None
+    """Of all its weights in the float32 file of the uploaded model; None where the file has none of its name."""
+    bytes_after: int | None = None
+    """Of all its weights in the exported file."""
+    histogram: WeightHistogram | None = None
+    """Of the values of its largest kernel; None of the smaller ones of very many layers."""
+    error: LayerError | None = None
+    """Of what it puts out against the float32 file; None where it has no tensor of its own in both."""
 
 
 def layer_outcomes(
-    recipe: Recipe, layers: Sequence[LayerFacts], tensors: list[WeightTensor]
+    recipe: Recipe,
+    layers: Sequence[LayerFacts],
+    tensors: list[WeightTensor],
+    originals: Sequence[WeightTensor] = (),
+    errors: Mapping[str, LayerError] | None = None,
 ) -> tuple[LayerOutcome, ...]:
     """Return the outcome of each layer; empty where the recipe has no steps.
 
@@ -39,14 +59,20 @@ def layer_outcomes(
         recipe: that was carried out.
         layers: of the model.
         tensors: weights of the exported file.
+        originals: those of the float32 file of the uploaded model, where it has one.
+        errors: of layers, from `measure.layer_errors`.
     """
     if not recipe.steps:
         return ()
     by_step = [step.entry.treatments(layers, step.checked_params) for step in recipe.steps]
     chosen = {name for step in recipe.steps for name in step.params.get("leave_as_is", ())}
+    before, after = layer_bytes(originals), layer_bytes(tensors)
+    drawn = _largest(layers)
     found = []
     for index, layer in enumerate(layers):
-        tensor = of_layer(tensors, layer.name, max(kernel.size for kernel in layer.kernels)) if layer.kernels else None
+        size = max((kernel.size for kernel in layer.kernels), default=0)
+        tensor = of_layer(tensors, layer.name, size) if size else None
+        original = of_layer(list(originals), layer.name, size) if tensor and layer.name in drawn else None
         found.append(
             LayerOutcome(
                 layer=layer.name,
@@ -56,6 +82,16 @@ def layer_outcomes(
                 left_by_choice=layer.name in chosen,
                 dtype=tensor.dtype if tensor else "",
                 zero_share=tensor.zero_share if tensor else None,
+                distinct=tensor.distinct if tensor else None,
+                bytes_before=before.get(layer.name),
+                bytes_after=after.get(layer.name),
+                histogram=weight_histogram(tensor, original) if tensor and layer.name in drawn else None,
+                error=(errors or {}).get(layer.name),
             )
         )
     return tuple(found)
+
+
+def _largest(layers: Sequence[LayerFacts]) -> set[str]:
+    ranked = sorted((layer for layer in layers if layer.kernels), key=lambda layer: -layer.parameters)
+    return {layer.name for layer in ranked[:MOST_HISTOGRAMS]}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
-from intake.dataset_info import DatasetOptions
-from runs.records import Upload
+from intake.dataset_info import DatasetInfo, DatasetOptions
+from runs.records import Project, Upload
 from runs.settings import Settings
 
 
@@ -31,6 +32,16 @@ def parsed_folder(settings: Settings, upload_id: str, options: DatasetOptions) -
 def samples_folder(settings: Settings, model_id: str, dataset_id: str | None, options: DatasetOptions) -> Path:
     """The arrays that a model is fed with: of a dataset, or random ones made from the model where there is none."""
     return parsed_folder(settings, dataset_id or f"random-{model_id}", options)
+
+
+def answers_path(settings: Settings, project: Project, samples: DatasetInfo) -> Path:
+    """What a project's uploaded model answers to the test part: the same for all its runs."""
+    fed = [feed.model_dump(mode="json") for feed in project.fit.feeds]
+    depends_on = (
+        json.dumps([project.dataset_id, project.options.model_dump(mode="json"), fed]) + samples.model_dump_json()
+    )
+    digest = hashlib.sha256(depends_on.encode()).hexdigest()[:16]
+    return prepared_folder(settings, project.model.upload_id) / "answers" / f"{digest}.npz"
 
 
 def scratch_folder(settings: Settings, run_id: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from measure.behaviour import Behaviour
 from measure.facts import Fact
 from measure.layers import TensorRow
 from optimizers.estimate import EstimatedSizes
@@ -21,6 +22,8 @@ class RunReport(BaseModel):
     """What the sizes were expected to be before the run; None for the baseline, and for runs of older versions."""
     layers: tuple[LayerOutcome, ...] = ()
     """Empty for the baseline, and for runs of older versions."""
+    behaviour: Behaviour | None = None
+    """What is answered otherwise than by the uploaded model; None for runs of older versions."""
     versions: dict[str, str]
     """Library -> version that was at work."""
     model_sha256: str

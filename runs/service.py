@@ -34,6 +34,7 @@ from runs.plan import ModelPlan, estimator_of, stored_plan
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
 from runs.report import RunReport
 from runs.settings import Settings
+from runs.shown_samples import ShownSamples, shown_samples
 from runs.store import Store
 from runs.uploads import find_upload, store_upload
 
@@ -508,6 +509,14 @@ class Service:
             if artifact.name == "report.json":
                 return RunReport.model_validate_json(artifact.path.read_text())
         return None
+
+    def test_samples(self, project: Project, rows: Sequence[int]) -> ShownSamples:
+        """Return some samples of the test part to look at; none where they are no longer stored."""
+        folder = samples_folder(self.settings, project.model.upload_id, project.dataset_id, project.options)
+        try:
+            return shown_samples(folder, rows)
+        except (OSError, ValueError):  # the parsed copy is a cache; the next run makes it again
+            return ShownSamples()
 
     def model_info(self, project: Project) -> ModelInfo:
         """Return what is known of a project's model; raises OSError where that is no longer stored."""

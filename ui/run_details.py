@@ -27,10 +27,8 @@ from ui.formatting import (
 )
 from ui.forms import fine_tuning_specs
 from ui.frames import SIZES, is_within_noise
+from ui.why_size import as_markdown, size_reasons
 from ui.wording import METRIC_HELP, METRICS
-
-STANDS_STILL = 0.03
-"""A size that changed by less than this share is said to have not moved."""
 
 
 def draw_headline(result: Result, baseline: Result | None, fit: Fit) -> None:
@@ -84,8 +82,8 @@ def _draw_doubts(result: Result, baseline: Result | None, fit: Fit) -> None:
         )
 
 
-def draw_sizes(run: RunRecord, result: Result, baseline: Result | None) -> None:
-    """Draw every size beside the baseline's, and why one did not move."""
+def draw_sizes(result: Result, baseline: Result | None, report: RunReport | None) -> None:
+    """Draw every size beside the baseline's, and why it is not smaller."""
     st.subheader("Sizes")
     rows = []
     for kind in SIZES:
@@ -106,13 +104,8 @@ def draw_sizes(run: RunRecord, result: Result, baseline: Result | None) -> None:
         column_config={"This run": right, "Baseline": right, "Change": right},
         alt="All sizes of this run beside the baseline's",
     )
-    if baseline is not None and _some_stand_still(result, baseline):
-        st.caption(as_text(" ".join(f"{step.entry.title} shrinks {step.entry.shrinks}" for step in run.recipe.steps)))
-
-
-def _some_stand_still(result: Result, baseline: Result) -> bool:
-    pairs = [(getattr(result, kind.field), getattr(baseline, kind.field)) for kind in SIZES]
-    return any(old and new and abs(new / old - 1) < STANDS_STILL for new, old in pairs)
+    if baseline is not None and (reasons := size_reasons(result, baseline, report)):
+        st.markdown(as_markdown(reasons))
 
 
 def draw_recipe(recipe: Recipe) -> None:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 import streamlit as st
 
+from measure.layer_errors import SAME_DB
 from optimizers.recipe import Recipe
 from runs.layer_outcomes import LayerOutcome
 from ui.formatting import as_text, percent
 from ui.layer_table import table_height
+from ui.run_weights import draw_weights
 from ui.wording import VERDICTS
+
+_WORTH_SAYING_DB = 3.0
+_FRACTIONS = ("SQNR, dB", "Cosine")
+_HELP = {
+    "Bytes before": "Of the layer's weights in the float32 file of the uploaded model.",
+    "Bytes now": "Of the layer's weights in the exported file.",
+    "SQNR, dB": "Of what the layer puts out against the float32 file of the uploaded model, on a few test samples: power "
+    "of the original over power of the difference. Higher is closer, 6 dB are one bit. What earlier layers changed is "
+    "in it, and so is fine-tuning.",
+    "Cosine": "The same as an angle: 1 where both point the same way.",
+}
 
 
 def draw_outcomes(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
@@ -23,15 +38,39 @@ def draw_outcomes(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
     floats = [outcome for outcome in layers if outcome.dtype == "float32" and _passed_by(outcome)]
     if floats:
         st.markdown(f"{len(floats):,} layers with weights were passed by and stay float32:  \n" + _reasons(floats))
+    if said := error_sentence(layers):
+        st.markdown(as_text(said))
     table = outcome_table(recipe, layers)
     with st.expander(f"All {len(layers):,} layers", key="run:layers"):
         st.dataframe(
-            table.style.format({"Weights": "{:,}", "Zeros": percent}, na_rep=""),
+            table.style.format(_FORMATS, na_rep=""),
             hide_index=True,
-            column_config={"Why": st.column_config.TextColumn(width=480)},
+            column_config={
+                "Why": st.column_config.TextColumn(width=480),
+                **{name: st.column_config.NumberColumn(help=text) for name, text in _HELP.items()},
+            },
             height=table_height(len(table)),
+            placeholder="",
             alt="What was done to each layer, and how its largest kernel is stored",
         )
+    draw_weights(layers)
+
+
+def error_sentence(layers: tuple[LayerOutcome, ...]) -> str:
+    """Return which layer puts out what is furthest from the original, and where most is lost; "" where it is not known.
+
+    Layers follow the order of the model.
+    """
+    known = [(outcome.layer, outcome.error.sqnr_db) for outcome in layers if outcome.error is not None]
+    if not known or min(decibels for _, decibels in known) >= SAME_DB:
+        return ""
+    furthest, least = min(known, key=lambda pair: pair[1])
+    said = f"Furthest from the original is what {furthest} puts out: {least:.1f} dB of signal to noise."
+    pairs = [pair for pair in itertools.pairwise(known) if pair[0][1] < SAME_DB]
+    lost, where = max(((before - after, layer) for (_, before), (layer, after) in pairs), default=(0.0, ""))
+    if lost >= _WORTH_SAYING_DB:
+        said += f" From one layer to the next most is lost in {where}: {lost:.1f} dB."
+    return said
 
 
 def _passed_by(outcome: LayerOutcome) -> bool:
@@ -46,6 +85,21 @@ def _reasons(outcomes: list[LayerOutcome], most: int = 8) -> str:
     ]
     more = len(outcomes) - len(shown)
     return "\n".join([*shown, *([f"- and {more:,} more, in the table"] if more else [])])
+
+
+def _measured(layers: tuple[LayerOutcome, ...]) -> dict[str, list[float | None]]:
+    """Columns of figures; runs of older versions have none."""
+    return {
+        "Distinct values": [outcome.distinct for outcome in layers],
+        "Bytes before": [outcome.bytes_before for outcome in layers],
+        "Bytes now": [outcome.bytes_after for outcome in layers],
+        "SQNR, dB": [outcome.error.sqnr_db if outcome.error else None for outcome in layers],
+        "Cosine": [outcome.error.cosine if outcome.error else None for outcome in layers],
+    }
+
+
+def _decibels(value: float) -> str:
+    return "same" if value >= SAME_DB else f"{value:.1f}"
 
 
 def outcome_table(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> pd.DataFrame:
@@ -63,8 +117,22 @@ def outcome_table(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> pd.DataFr
         table[column] = [VERDICTS[outcome.treatments[index].verdict] for outcome in layers]
     table["Stored as"] = [outcome.dtype for outcome in layers]
     table["Zeros"] = [outcome.zero_share for outcome in layers]
+    for column, values in _measured(layers).items():
+        if any(value is not None for value in values):
+            table[column] = pd.Series(values, dtype="Float64" if column in _FRACTIONS else "Int64")
     table["Why"] = [
         " ".join(dict.fromkeys(f"{treatment.reason} {treatment.fix}".strip() for treatment in outcome.treatments))
         for outcome in layers
     ]
     return table
+
+
+_FORMATS = {
+    "Weights": "{:,}",
+    "Zeros": percent,
+    "Distinct values": "{:,}",
+    "Bytes before": "{:,}",
+    "Bytes now": "{:,}",
+    "SQNR, dB": _decibels,
+    "Cosine": "{:.4f}",
+}

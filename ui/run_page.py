@@ -13,6 +13,7 @@ from ui.formatting import as_text, seconds, sentences
 from ui.frames import baseline_of
 from ui.live import draw_curves
 from ui.new_run import draft_of
+from ui.run_behaviour import draw_behaviour
 from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
 from ui.run_layers import draw_outcomes
 from ui.session import PROJECT, RUN, service, show_problems
@@ -90,12 +91,14 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
     draw_downloads(run, project)
     left, right = st.columns([1.4, 1], gap="large")
     with left:
-        draw_sizes(run, result, baseline)
+        draw_sizes(result, baseline, report)
         if report is not None:
             draw_estimate_beside(report.estimate, result)
             draw_facts(report.facts)
     with right:
         draw_recipe(run.recipe)
+    if report is not None:
+        draw_behaviour(report.behaviour, project)
     curves = service().curves(run.run_id)
     if curves:
         st.subheader("Training")
