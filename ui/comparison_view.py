@@ -52,7 +52,7 @@ def _draw_differences(project: Project, chosen: list[RunRecord], baseline: Resul
         column_config={"": st.column_config.TextColumn(pinned=True)},
         alt="Settings and results in which the selected runs differ",
     )
-    st.caption("Everything else is the same. Changes are against the baseline; brackets hold the 95 % interval.")
+    st.caption("Everything else is the same. Changes are against the baseline.")
 
 
 def _draw_parallel(project: Project, chosen: list[RunRecord]) -> None:
