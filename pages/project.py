@@ -7,7 +7,7 @@ from ui.frames import baseline_of
 from ui.live import active_runs
 from ui.new_run import announce_queued, draw_form_layers, draw_new_run
 from ui.project_head import draw_failure, draw_head, draw_waiting
-from ui.run_filter import matching
+from ui.run_filter import RunFilter, matching
 from ui.run_list import draw_table
 from ui.selection import open_chosen
 from ui.session import begin_page, project_of_address, service
@@ -39,7 +39,7 @@ with left:
     if active:
         st.subheader("At work")
         active_runs(project.project_id, active)
-    draw_table(project, frame, baseline, len(runs))
+    draw_table(project, frame, baseline, chosen, len(matching(runs, RunFilter(archived=wanted.archived))))
     draw_comparison(project, chosen, measured)
     layers = st.container(key="project:layers")
 with right:

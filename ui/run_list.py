@@ -10,6 +10,7 @@ import streamlit as st
 
 from intake.fit import Fit
 from runs.records import Project, RunRecord
+from ui.run_labels import draw_menu_of_selected
 from ui.run_table import (
     RUN,
     column_choices,
@@ -25,8 +26,18 @@ from ui.selection import open_later, select, selected_ids
 TABLE_KEY = "project:table"
 
 
-def draw_table(project: Project, frame: pd.DataFrame, baseline: RunRecord | None, count: int) -> None:
-    """Draw the runs of a frame, the baseline on top; `count`: how many runs the project has."""
+def draw_table(
+    project: Project, frame: pd.DataFrame, baseline: RunRecord | None, chosen: list[RunRecord], count: int
+) -> None:
+    """Draw the runs of a frame, the baseline on top.
+
+    Args:
+        project: whose runs they are.
+        frame: of `ui.frames.runs_frame`.
+        baseline: what the changes are against; None where there is none yet.
+        chosen: the selected runs.
+        count: how many runs there would be without filters.
+    """
     fit = project.fit
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.subheader("All runs" if len(frame) == count else f"{len(frame):,} of {count:,} runs", width="stretch")
@@ -39,8 +50,8 @@ def draw_table(project: Project, frame: pd.DataFrame, baseline: RunRecord | None
     table = table_frame(ordered, columns, fit, baseline.result if baseline else None)
     run_ids = list(ordered["run_id"])
     # The address is what is selected; a table that kept its own ticks would show them at other rows after a filter.
-    chosen = set(selected_ids())
-    st.session_state[TABLE_KEY] = {"selection": {"rows": [i for i, run_id in enumerate(run_ids) if run_id in chosen]}}
+    ticked = {run.run_id for run in chosen}
+    st.session_state[TABLE_KEY] = {"selection": {"rows": [i for i, run_id in enumerate(run_ids) if run_id in ticked]}}
     st.dataframe(
         table,
         key=TABLE_KEY,
@@ -60,6 +71,7 @@ def draw_table(project: Project, frame: pd.DataFrame, baseline: RunRecord | None
             key="project:csv",
             on_click="ignore",
         )
+        draw_menu_of_selected(chosen)
         st.caption("Click a cell to open its run. Tick rows to compare them.", width="content")
 
 
