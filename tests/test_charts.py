@@ -12,7 +12,7 @@ from intake.fit import Fit
 from optimizers import TECHNIQUES
 from optimizers.recipe import Recipe
 from runs.records import Result, RunRecord
-from ui.charts import Axes, curve_figures, hover_card, tradeoff_figure
+from ui.charts import Axes, curve_figures, hover_cards, tradeoff_figure
 from ui.formatting import as_text, change_percent, kilobytes, metric_change, seconds, sentences, shape_text
 from ui.frames import (
     baseline_of,
@@ -131,7 +131,7 @@ def test_selected_run_is_ringed_and_still_carries_its_id(runs: list[RunRecord]) 
 
 def test_hover_card_shows_typed_markup_as_text() -> None:
     frame = frame_of([run_of("<b>x</b><a href='http://a'>y", a_recipe(), result(0.9, 10_000))])
-    card = hover_card(frame.to_dict("records")[0], AXES, ACCURACY)
+    card = hover_cards(frame, AXES, ACCURACY)[0]
     assert "&lt;b&gt;x&lt;/b&gt;" in card
     assert "<a" not in card
 
@@ -141,7 +141,22 @@ def test_hover_card_names_what_is_not_at_its_default() -> None:
     recipe = Recipe.single(entry.name, {}, {"epochs": 7} if entry.fine_tuning else None)
     assert changed_settings(recipe) == ["epochs 7"]
     frame = frame_of([run_of("x", recipe, result(0.9, 10_000))])
-    assert "epochs 7" in hover_card(frame.to_dict("records")[0], AXES, ACCURACY)
+    assert "epochs 7" in hover_cards(frame, AXES, ACCURACY)[0]
+
+
+def test_hover_card_has_figures_and_changes_against_the_baseline(runs: list[RunRecord]) -> None:
+    cards = dict(zip(frame_of(runs)["name"], hover_cards(frame_of(runs), AXES, ACCURACY), strict=True))
+    for part in ("Accuracy 90.00 % (89.00 % to 91.00 %)", ".tflite: 20.0 kB", "-8.00 points", "-80.0 % .tflite"):
+        assert part in cards["tiny"]
+    assert "Against" not in cards["Baseline"]
+
+
+def test_rows_follow_the_record(runs: list[RunRecord]) -> None:
+    assert list(runs_frame(runs)["name"]) == list(runs_frame(runs)["name"])
+    renamed = runs[1].model_copy(update={"name": "other"})
+    row = runs_frame([renamed]).iloc[0]
+    assert row["name"] == "other"
+    assert "<b>other</b>" in row["card"]
 
 
 def test_best_run_is_the_smallest_that_loses_nothing_beyond_noise(runs: list[RunRecord]) -> None:

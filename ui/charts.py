@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from intake.fit import Fit
-from ui.formatting import as_hover, metric_change, metric_text
+from ui.formatting import as_hover, metric_change
 from ui.frames import pareto_front
 from ui.palette import COLOURS, NEUTRAL, look_of, rank_of
-from ui.quantities import OTHERS, SIZES, Quantity, change_text
+from ui.quantities import Quantity, change_text
 from ui.wording import METRICS
 
 Curves = dict[str, list[tuple[int, float]]]
@@ -179,31 +180,18 @@ def _title(axis: Quantity, fit: Fit, better: str) -> str:
 
 
 def hover_cards(shown: pd.DataFrame, axes: Axes, fit: Fit) -> list[str]:
-    """Return the card of each run."""
-    return [hover_card(row, axes, fit) for row in shown.to_dict("records")]
+    """Return the card of each row of `ui.frames.with_changes`, with its changes against the baseline."""
+    changes = zip(shown["metric_change"], shown["size_change"], strict=True)
+    return [card + _changes(*pair, axes, fit) for card, pair in zip(shown["card"], changes, strict=True)]
 
 
-def hover_card(row: dict[str, Any], axes: Axes, fit: Fit) -> str:
-    """Return the card of one run, a row of `ui.frames.with_changes`, as plotly's markup with user text escaped."""
-    name = METRICS[fit.metric_name]
-    low, high = (metric_text(fit.metric_name, row[key]) for key in ("metric_low", "metric_high"))
-    metric = f"{name} {metric_text(fit.metric_name, row['metric'])} ({low} to {high})"
-    lines = [f"<b>{as_hover(row['name'])}</b>", as_hover(row["title"])]
-    if row["settings"]:
-        lines += [as_hover(text) for text in _wrapped(row["settings"].split("; "))]
-    lines += ["", metric]
-    if pd.notna(row["metric_change"]):
-        lines.append(f"{metric_change(fit.metric_name, row['metric_change'])} against the baseline")
-    lines += [f"{kind.label}: {kind.text(row[kind.field])}" for kind in SIZES]
-    lines += [f"{axis.label}: {axis.text(row[axis.field])}" for axis in (axes.x, axes.y) if axis in OTHERS]
-    if pd.notna(row["size_change"]):
-        lines.append(f"{change_text(axes.x, row['size_change'])} {axes.x.label} against the baseline")
-    return "<br>".join(lines)
-
-
-def _wrapped(texts: list[str], at_most: int = 6) -> list[str]:
-    more = len(texts) - at_most
-    return texts if more <= 0 else [*texts[:at_most], f"and {more} more"]
+def _changes(of_metric: float, of_x: float, axes: Axes, fit: Fit) -> str:
+    lines = []
+    if not math.isnan(of_metric):
+        lines.append(f"{metric_change(fit.metric_name, of_metric)} {METRICS[fit.metric_name].lower()}")
+    if not math.isnan(of_x) and axes.x.field != "metric":
+        lines.append(f"{change_text(axes.x, of_x)} {axes.x.label}")
+    return "".join(f"<br>{line}" for line in ("", "<b>Against the baseline</b>", *lines)) if lines else ""
 
 
 def curve_figures(curves: Curves) -> dict[str, go.Figure]:

@@ -11,26 +11,45 @@ from intake.fit import Fit
 from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result, RunRecord
+from ui.hover_card import card_of
 from ui.quantities import OTHERS, SIZES, Quantity, value_of
 
 _MEASURED = (*SIZES, *OTHERS)
 _INTERVAL = ("metric", "metric_low", "metric_high")
 _NUMBERS = (*_INTERVAL, *(quantity.field for quantity in _MEASURED))
 _COLUMNS = (
-    *("run_id", "name", "title", "techniques", "state", "is_baseline", "settings", "created_at"),
+    *("run_id", "name", "title", "techniques", "state", "is_baseline", "settings", "card", "created_at"),
     *("tags", "note", "starred", "archived", "verified_met", "verified_count"),
     *_NUMBERS,
 )
+ROWS_KEPT = 20_000
+_ROWS: dict[str, tuple[RunRecord, dict[str, Any]]] = {}
+"""Run id -> the record and its row. Sessions share it: rows are only read."""
 
 
 def runs_frame(runs: Iterable[RunRecord]) -> pd.DataFrame:
     """Return a row per run, oldest first; figures of runs without a result are NaN."""
-    frame = pd.DataFrame([_row(run) for run in runs], columns=list(_COLUMNS))
+    rows = [_known_row(run) for run in runs]
+    # By columns: pandas takes several times as long to find out the columns of a thousand dictionaries.
+    frame = pd.DataFrame({name: [row[name] for row in rows] for name in _COLUMNS})
     frame[list(_NUMBERS)] = frame[list(_NUMBERS)].astype(float)
     return frame.astype({"is_baseline": bool, "starred": bool, "archived": bool})
 
 
+def _known_row(run: RunRecord) -> dict[str, Any]:
+    """The row of a run; worked out once for each record, as a record never changes."""
+    known = _ROWS.get(run.run_id)
+    if known is not None and known[0] is run:
+        return known[1]
+    while len(_ROWS) >= ROWS_KEPT:
+        _ROWS.pop(next(iter(_ROWS)), None)
+    row = _row(run)
+    _ROWS[run.run_id] = (run, row)
+    return row
+
+
 def _row(run: RunRecord) -> dict[str, Any]:
+    settings = changed_settings(run.recipe)
     figures: dict[str, Any] = dict.fromkeys(_NUMBERS)
     if run.result is not None:
         figures = {name: getattr(run.result, name) for name in _INTERVAL}
@@ -42,7 +61,8 @@ def _row(run: RunRecord) -> dict[str, Any]:
         "techniques": tuple(step.technique for step in run.recipe.steps),
         "state": run.state,
         "is_baseline": run.is_baseline,
-        "settings": "; ".join(changed_settings(run.recipe)),
+        "settings": "; ".join(settings),
+        "card": card_of(run, settings),
         "created_at": run.created_at,
         "tags": run.tags,
         "note": run.note,
@@ -87,7 +107,7 @@ def with_changes(frame: pd.DataFrame, x: Quantity, baseline: Result | None) -> p
     added = frame.assign(size=x.scaled(frame[x.field]))
     if baseline is None:
         return added.assign(size_change=float("nan"), metric_change=float("nan"))
-    compared = frame.mask(frame["is_baseline"])
+    compared = frame[[x.field, "metric"]].mask(frame["is_baseline"])
     whole = value_of(baseline, x)
     return added.assign(
         size_change=float("nan") if whole is None else x.change(compared[x.field], whole),

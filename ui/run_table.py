@@ -25,9 +25,10 @@ def column_choices(fit: Fit) -> list[str]:
     return [*WORDS, *(quantity.label for quantity in quantities(fit))]
 
 
-def usual_columns(fit: Fit) -> list[str]:
-    """Return the columns of a table that nobody changed."""
-    return ["Technique", "State", ".tflite", ".tflite, gzip", metric_of(fit).label, "Latency", "Verified", "Duration"]
+def usual_columns(fit: Fit, with_tags: bool = False) -> list[str]:
+    """Return the columns of a table that nobody changed; tags among them where some runs have any."""
+    figures = [".tflite", ".tflite, gzip", metric_of(fit).label, "Latency"]
+    return ["Technique", *(["Tags"] if with_tags else []), "State", *figures, "Verified", "Duration"]
 
 
 def orders(fit: Fit) -> list[str]:
