@@ -107,7 +107,12 @@ class RunRecord(_Record):
     """Claims checked on the exported file."""
     verified_met: int = 0
     tags: tuple[str, ...] = ()
-    """What the run belongs to: "sweep:3fa9c1", or a name that the user gave."""
+    """What the run belongs to: "sweep:3fa9c1", or names that the user gave."""
+    note: str = ""
+    """What somebody wrote about the run."""
+    starred: bool = False
+    archived: bool = False
+    """Kept, but out of sight until somebody asks for archived runs."""
 
     @property
     def is_active(self) -> bool:

@@ -29,6 +29,8 @@ from runs.checks import check_layers, check_points
 from runs.durations import expected_seconds
 from runs.executor import LocalExecutor, mark
 from runs.jobs import Job
+from runs.known_runs import KnownRuns
+from runs.labels import cleaned_labels
 from runs.paths import parsed_folder, prepared_folder, samples_folder
 from runs.plan import ModelPlan, estimator_of, stored_plan
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
@@ -66,6 +68,7 @@ class Service:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self._store = Store(self.settings)
+        self._known = KnownRuns(self._store)
         self._executor = LocalExecutor(self.settings, self._store)
         self._jobs: dict[str, Job] = {}
         self._estimators: dict[str, tuple[ModelPlan, SizeEstimator]] = {}
@@ -446,9 +449,20 @@ class Service:
         run = self.run(run_id)
         return self._submit(run.project_id, run.recipe, run.name, run.is_baseline, run.tags)
 
-    def rename_run(self, run_id: str, name: str) -> None:
-        """Give a run another name."""
-        self._store.rename_run(run_id, " ".join(name.split())[:120] or "Untitled")
+    def label_run(
+        self,
+        run_id: str,
+        *,
+        name: str | None = None,
+        note: str | None = None,
+        tags: Sequence[str] | None = None,
+        starred: bool | None = None,
+        archived: bool | None = None,
+    ) -> None:
+        """Change what people say of a run; None leaves as it is. Raises UserError where there is no such run."""
+        self.run(run_id)
+        given = {"name": name, "note": note, "tags": tags, "starred": starred, "archived": archived}
+        self._store.label_run(run_id, cleaned_labels(given))
 
     def delete_run(self, run_id: str) -> None:
         """Remove an ended run; raises UserError while it is queued or running."""
@@ -462,7 +476,7 @@ class Service:
 
     def runs(self, project_id: str) -> list[RunRecord]:
         """Return the runs of a project, oldest first."""
-        return self._store.runs([project_id])
+        return self._known.of(project_id)
 
     def active_runs(self) -> list[RunRecord]:
         """Return all queued and running runs of all projects, oldest first."""

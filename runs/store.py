@@ -39,6 +39,13 @@ _STATUS: dict[RunState, str] = {
 }
 _RESULT_TEXT = ("metric_name",)
 _CURVES = ("train/", "validation/")
+_CHANGED = "tare.changed_at"
+_LABELS = {
+    "note": "mlflow.note.content",  # what MLflow's own pages show as description
+    "tags": "tare.tags",
+    "starred": "tare.starred",
+    "archived": "tare.archived",
+}
 _PAGE = 1000
 
 
@@ -127,6 +134,7 @@ class Store:
             raise UserError("There is no project of this address. It may have been deleted.") from None
         self._client.update_run(run.info.run_id, status=_STATUS["queued"])
         self._client.log_batch(run.info.run_id, params=_params(record.recipe))
+        self._note_change(run.info.run_id)
         return self.run(str(run.info.run_id))
 
     def run(self, run_id: str) -> RunRecord:
@@ -141,26 +149,47 @@ class Store:
 
     def runs(self, project_ids: Iterable[str], state: RunState | None = None) -> list[RunRecord]:
         """Return the runs of some projects, oldest first."""
-        ids = list(project_ids)
         query = f"tags.`tare.state` = '{state}'" if state else ""
+        return [_record(run) for run in self._search(list(project_ids), query, ViewType.ACTIVE_ONLY)]
+
+    def changed_runs(self, project_id: str, since: float) -> tuple[list[RunRecord], list[str]]:
+        """Return the runs of a project that were changed after a time (seconds since 1970), and the ids of deleted ones.
+
+        Progress counts as no change: it comes twice a second.
+        """
+        found = self._search([project_id], f"metrics.`{_CHANGED}` > {since:.3f}", ViewType.ALL)
+        gone = [str(run.info.run_id) for run in found if run.info.lifecycle_stage != "active"]
+        return [_record(run) for run in found if str(run.info.run_id) not in gone], gone
+
+    def _search(self, project_ids: list[str], query: str, view: int) -> list[Run]:
         found: list[Run] = []
         token: str | None = None
-        while ids:
+        while project_ids:
             page = self._client.search_runs(
-                ids, query, ViewType.ACTIVE_ONLY, _PAGE, ["attributes.start_time ASC"], page_token=token
+                project_ids, query, view, _PAGE, ["attributes.start_time ASC"], page_token=token
             )
             found += page
             token = page.token
             if not token:
                 break
-        return [_record(run) for run in found if "tare.recipe" in run.data.tags]
+        return [run for run in found if "tare.recipe" in run.data.tags]
 
-    def rename_run(self, run_id: str, name: str) -> None:
-        """Give a run another name."""
-        self._client.update_run(run_id, name=name)
+    def _note_change(self, run_id: str) -> None:
+        """Let readers that know the run already find it with `changed_runs`; MLflow can only compare numbers."""
+        self._client.log_metric(run_id, _CHANGED, time.time())
+
+    def label_run(self, run_id: str, labels: dict[str, Any]) -> None:
+        """Set some of name, note, tags, starred and archived of a run."""
+        name = labels.get("name")
+        if name is not None:
+            self._client.update_run(run_id, name=name)
+        texts = {key: value if key == "note" else json.dumps(value) for key, value in labels.items() if key != "name"}
+        self._client.log_batch(run_id, tags=[RunTag(_LABELS[key], text) for key, text in texts.items()])
+        self._note_change(run_id)
 
     def delete_run(self, run_id: str) -> None:
         """Remove a run from view; MLflow keeps it as deleted."""
+        self._note_change(run_id)
         self._client.delete_run(run_id)
 
     def set_state(self, run_id: str, state: RunState, error: str = "") -> None:
@@ -183,6 +212,7 @@ class Store:
             self._client.set_terminated(run_id, _STATUS[state])
         else:
             self._client.update_run(run_id, status=_STATUS[state])
+        self._note_change(run_id)
 
     def set_progress(self, run_id: str, progress: Progress) -> None:
         """Note where a running run is."""
@@ -192,6 +222,7 @@ class Store:
         """Add a sentence about what happened on the way."""
         notes = [*self.run(run_id).notes, note]
         self._client.set_tag(run_id, "tare.notes", json.dumps(notes))
+        self._note_change(run_id)
 
     def request_cancel(self, run_id: str) -> None:
         """Ask whoever executes the run to stop it."""
@@ -286,6 +317,9 @@ def _record(run: Run) -> RunRecord:
             "verified_count": facts,
             "verified_met": met,
             "tags": json.loads(tags.get("tare.tags", "[]")),
+            "note": tags.get("mlflow.note.content", ""),
+            "starred": json.loads(tags.get("tare.starred", "false")),
+            "archived": json.loads(tags.get("tare.archived", "false")),
         }
     )
 

@@ -12,24 +12,24 @@ from intake.fit import Fit
 from optimizers import TECHNIQUES
 from optimizers.recipe import Recipe
 from runs.records import Result, RunRecord
-from ui.charts import curve_figures, hover_card, tradeoff_figure
+from ui.charts import Axes, curve_figures, hover_cards, tradeoff_figure
 from ui.formatting import as_text, change_percent, kilobytes, metric_change, seconds, sentences, shape_text
 from ui.frames import (
-    SIZES,
     baseline_of,
     best_run,
     changed_settings,
-    csv_text,
     curve_tables,
     pareto_front,
     runs_frame,
     with_changes,
 )
 from ui.palette import look_of
-from ui.run_table import styled, table_frame
+from ui.quantities import SIZES, metric_of
+from ui.run_table import column_choices, csv_text, table_frame, usual_columns
 
 ACCURACY = Fit(task="classification", loss="sparse_categorical_crossentropy", metric_name="accuracy")
 ERROR = Fit(task="regression", loss="mean_squared_error", metric_name="mae")
+AXES = Axes(SIZES[0], metric_of(ACCURACY))
 
 
 def result(metric: float, size_bytes: int, **changed: Any) -> Result:
@@ -109,29 +109,29 @@ def test_without_a_baseline_there_are_no_changes(runs: list[RunRecord]) -> None:
 
 def test_unmeasured_runs_stand_in_the_table_but_not_in_the_chart(runs: list[RunRecord]) -> None:
     frame = frame_of(runs)
-    figure = tradeoff_figure(frame, SIZES[0], ACCURACY)
+    figure = tradeoff_figure(frame, AXES, ACCURACY)
     drawn = {str(ids[0]) for trace in figure.data if trace.customdata is not None for ids in trace.customdata}
-    assert "waiting" in list(table_frame(frame, SIZES[0], ACCURACY)["Run"])
+    assert "waiting" in list(table_frame(frame, usual_columns(ACCURACY), ACCURACY, runs[0].result)["Run"])
     assert drawn == {"id-Baseline", "id-small", "id-tiny", "id-beaten"}
 
 
 def test_accuracy_is_drawn_in_percent_and_errors_upside_down(runs: list[RunRecord]) -> None:
-    in_percent = tradeoff_figure(frame_of(runs), SIZES[0], ACCURACY)
-    upside_down = tradeoff_figure(frame_of(runs), SIZES[0], ERROR)
+    in_percent = tradeoff_figure(frame_of(runs), AXES, ACCURACY)
+    upside_down = tradeoff_figure(frame_of(runs), Axes(SIZES[0], metric_of(ERROR)), ERROR)
     assert max(in_percent.data[-1].y) > 1
     assert upside_down.layout.yaxis.autorange == "reversed"
     assert max(upside_down.data[-1].y) < 1
 
 
 def test_selected_run_is_ringed_and_still_carries_its_id(runs: list[RunRecord]) -> None:
-    ring = tradeoff_figure(frame_of(runs), SIZES[0], ACCURACY, selected="id-tiny").data[-1]
+    ring = tradeoff_figure(frame_of(runs), AXES, ACCURACY, selected=["id-tiny"]).data[-1]
     assert ring.marker.symbol == "circle-open"
     assert ring.customdata[0][0] == "id-tiny"
 
 
 def test_hover_card_shows_typed_markup_as_text() -> None:
     frame = frame_of([run_of("<b>x</b><a href='http://a'>y", a_recipe(), result(0.9, 10_000))])
-    card = hover_card(frame.to_dict("records")[0], ACCURACY)
+    card = hover_cards(frame, AXES, ACCURACY)[0]
     assert "&lt;b&gt;x&lt;/b&gt;" in card
     assert "<a" not in card
 
@@ -141,7 +141,22 @@ def test_hover_card_names_what_is_not_at_its_default() -> None:
     recipe = Recipe.single(entry.name, {}, {"epochs": 7} if entry.fine_tuning else None)
     assert changed_settings(recipe) == ["epochs 7"]
     frame = frame_of([run_of("x", recipe, result(0.9, 10_000))])
-    assert "epochs 7" in hover_card(frame.to_dict("records")[0], ACCURACY)
+    assert "epochs 7" in hover_cards(frame, AXES, ACCURACY)[0]
+
+
+def test_hover_card_has_figures_and_changes_against_the_baseline(runs: list[RunRecord]) -> None:
+    cards = dict(zip(frame_of(runs)["name"], hover_cards(frame_of(runs), AXES, ACCURACY), strict=True))
+    for part in ("Accuracy 90.00 % (89.00 % to 91.00 %)", ".tflite: 20.0 kB", "-8.00 points", "-80.0 % .tflite"):
+        assert part in cards["tiny"]
+    assert "Against" not in cards["Baseline"]
+
+
+def test_rows_follow_the_record(runs: list[RunRecord]) -> None:
+    assert list(runs_frame(runs)["name"]) == list(runs_frame(runs)["name"])
+    renamed = runs[1].model_copy(update={"name": "other"})
+    row = runs_frame([renamed]).iloc[0]
+    assert row["name"] == "other"
+    assert "<b>other</b>" in row["card"]
 
 
 def test_best_run_is_the_smallest_that_loses_nothing_beyond_noise(runs: list[RunRecord]) -> None:
@@ -153,7 +168,7 @@ def test_best_run_is_the_smallest_that_loses_nothing_beyond_noise(runs: list[Run
 
 def test_csv_has_every_run_and_no_formulas(runs: list[RunRecord]) -> None:
     named = [*runs, run_of("=HYPERLINK(1)", a_recipe())]
-    text = csv_text(frame_of(named), SIZES[0], ACCURACY)
+    text = csv_text(table_frame(frame_of(named), usual_columns(ACCURACY), ACCURACY, runs[0].result))
     assert text.count("\n") == len(named) + 1
     assert "'=HYPERLINK(1)" in text
 
@@ -162,14 +177,17 @@ def test_every_size_can_be_drawn_and_formatted(runs: list[RunRecord]) -> None:
     baseline = runs[0].result
     for kind in SIZES:
         frame = with_changes(runs_frame(runs), kind, baseline)
-        assert tradeoff_figure(frame, kind, ACCURACY, log_size=True).layout.xaxis.type == "log"
-        assert "waiting" in styled(table_frame(frame, kind, ACCURACY), kind, ACCURACY).to_html()
+        axes = Axes(kind, metric_of(ACCURACY), log_x=True)
+        assert tradeoff_figure(frame, axes, ACCURACY).layout.xaxis.type == "log"
+        table = table_frame(frame, [kind.label], ACCURACY, baseline)
+        assert list(table.columns) == ["Run", kind.heading, f"{kind.label}, change in %"]
+        assert table[kind.heading].isna().tolist() == [*[False] * 4, True] or table[kind.heading].isna().all()
 
 
 def test_an_empty_project_can_be_drawn() -> None:
     frame = with_changes(runs_frame([]), SIZES[0], None)
-    assert not tradeoff_figure(frame, SIZES[0], ACCURACY).data
-    assert table_frame(frame, SIZES[0], ACCURACY).empty
+    assert not tradeoff_figure(frame, AXES, ACCURACY).data
+    assert table_frame(frame, column_choices(ACCURACY), ACCURACY, None).empty
 
 
 def test_every_technique_has_a_look_of_its_own() -> None:

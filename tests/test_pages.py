@@ -45,9 +45,9 @@ from ui.forms import fine_tuning_prefix, fine_tuning_specs, widget_key
 from ui.layer_table import edited
 from ui.new_project import WITHOUT
 from ui.ready_recipes import FILE_KEY, PRESET_KEY
+from ui.selection import OPEN_KEY
 from ui.setting_texts import help_text, label_text
 from ui.several import several_key
-from ui.tradeoff import OPEN_KEY
 
 APP = Path(__file__).parent.parent / "app.py"
 FIT = Fit(

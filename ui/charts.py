@@ -2,51 +2,71 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from intake.fit import Fit
-from ui.formatting import as_hover, metric_change, metric_text
-from ui.frames import SIZES, SizeKind, pareto_front
+from ui.formatting import as_hover, metric_change
+from ui.frames import pareto_front
 from ui.palette import COLOURS, NEUTRAL, look_of, rank_of
+from ui.quantities import Quantity, change_text
 from ui.wording import METRICS
 
 Curves = dict[str, list[tuple[int, float]]]
+DOMINATED_OPACITY = 0.4
+"""Of points that another run beats in both axes."""
 _FAINT = "rgba(122, 134, 143, 0.45)"
 
 
+@dataclass(frozen=True)
+class Axes:
+    """What the chart shows."""
+
+    x: Quantity
+    y: Quantity
+    log_x: bool = False
+    log_y: bool = False
+    intervals: bool = True
+    """Draw the 95 % intervals of the metric."""
+
+
 def tradeoff_figure(
-    frame: pd.DataFrame,
-    size: SizeKind,
-    fit: Fit,
-    *,
-    log_size: bool = False,
-    intervals: bool = True,
-    selected: str = "",
+    frame: pd.DataFrame, axes: Axes, fit: Fit, *, selected: Sequence[str] = (), kept: pd.Series | None = None
 ) -> go.Figure:
-    """Return size against metric, one point per measured run; each point carries its run id in `customdata`.
+    """Return one point per measured run; each point carries its run id in `customdata`.
 
     Args:
-        frame: of `ui.frames.with_changes`.
-        size: what the x axis shows.
+        frame: of `ui.frames.with_changes`, made for the x axis.
+        axes: what is drawn against what.
         fit: names the metric, and says which way is better.
-        log_size: logarithmic x axis.
-        intervals: draw the 95 % intervals of the metric.
-        selected: id of the run to ring.
+        selected: ids of the runs to ring.
+        kept: for each row whether it keeps the budget; the others are greyed out. None: no budget.
     """
-    shown = frame.dropna(subset=["size", "metric"]).copy()
-    factor = 100 if fit.is_share else 1
-    shown[["y", "y_low", "y_high"]] = shown[["metric", "metric_low", "metric_high"]] * factor
-    shown["hover"] = [hover_card(row, fit) for row in shown.to_dict("records")]
+    shown = frame.assign(y=axes.y.scaled(frame[axes.y.field]), kept=True if kept is None else kept)
+    shown = shown.dropna(subset=["size", "y"])
+    shown["hover"] = hover_cards(shown, axes, fit)
+    affordable = shown[shown["kept"]]
+    front = pareto_front(
+        affordable,
+        axes.x.field,
+        axes.y.higher_is_better,
+        y_field=axes.y.field,
+        more_x_is_better=axes.x.higher_is_better,
+    )
     figure = go.Figure()
     _add_baseline_lines(figure, shown)
-    _add_front(figure, shown, size, fit)
+    _add_missing(figure, shown[~shown["kept"] & ~shown["is_baseline"]])
+    _add_front(figure, shown, front)
     for techniques in sorted(set(shown["techniques"]), key=rank_of):
-        _add_points(figure, shown[shown["techniques"] == techniques], techniques, intervals)
-    _add_ring(figure, shown[shown["run_id"] == selected])
-    _lay_out(figure, size, fit, log_size)
+        drawn = shown["kept"] | shown["is_baseline"]
+        _add_points(figure, shown[drawn & (shown["techniques"] == techniques)], techniques, axes, set(front))
+    _add_ring(figure, shown[shown["run_id"].isin(selected)])
+    _lay_out(figure, axes, fit)
     return figure
 
 
@@ -57,8 +77,16 @@ def _add_baseline_lines(figure: go.Figure, shown: pd.DataFrame) -> None:
         figure.add_vline(x=row["size"], line=line)
 
 
-def _add_front(figure: go.Figure, shown: pd.DataFrame, size: SizeKind, fit: Fit) -> None:
-    front = pareto_front(shown, size.field, fit.higher_is_better)
+def _add_missing(figure: go.Figure, group: pd.DataFrame) -> None:
+    if not group.empty:
+        figure.add_scatter(
+            x=group["size"], y=group["y"], mode="markers", name="Misses the budget",
+            customdata=group[["run_id"]].to_numpy(), hovertext=group["hover"], hoverinfo="text",
+            marker={"symbol": "x-thin", "size": 9, "line": {"color": _FAINT, "width": 1.5}},
+        )  # fmt: skip
+
+
+def _add_front(figure: go.Figure, shown: pd.DataFrame, front: list[str]) -> None:
     if len(front) < 2:
         return
     points = shown.set_index("run_id").loc[front]
@@ -68,9 +96,14 @@ def _add_front(figure: go.Figure, shown: pd.DataFrame, size: SizeKind, fit: Fit)
     )  # fmt: skip
 
 
-def _add_points(figure: go.Figure, group: pd.DataFrame, techniques: tuple[str, ...], intervals: bool) -> None:
+def _add_points(
+    figure: go.Figure, group: pd.DataFrame, techniques: tuple[str, ...], axes: Axes, front: set[str]
+) -> None:
+    if group.empty:
+        return
     look = look_of(techniques)
     is_combined = look.outline != look.colour
+    full = group["run_id"].isin(front) | group["is_baseline"]
     figure.add_scatter(
         x=group["size"],
         y=group["y"],
@@ -83,20 +116,23 @@ def _add_points(figure: go.Figure, group: pd.DataFrame, techniques: tuple[str, .
             "symbol": look.symbol,
             "color": look.colour,
             "size": 18 if not techniques else 13,
+            "opacity": full.map({True: 1.0, False: DOMINATED_OPACITY}).to_numpy(),
             "line": {"color": look.outline, "width": 3.5 if is_combined else 0},
         },
-        error_y=_interval(group, look.colour) if intervals else None,
-        unselected={"marker": {"opacity": 1}},
+        error_x=_interval(group, axes.x, look.colour) if axes.intervals else None,
+        error_y=_interval(group, axes.y, look.colour) if axes.intervals else None,
     )
 
 
-def _interval(group: pd.DataFrame, colour: str) -> dict[str, Any]:
+def _interval(group: pd.DataFrame, axis: Quantity, colour: str) -> dict[str, Any] | None:
+    if axis.field != "metric":
+        return None
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return {
         "type": "data",
         "symmetric": False,
-        "array": group["y_high"] - group["y"],
-        "arrayminus": group["y"] - group["y_low"],
+        "array": axis.scaled(group["metric_high"] - group["metric"]),
+        "arrayminus": axis.scaled(group["metric"] - group["metric_low"]),
         "color": f"rgba({red}, {green}, {blue}, 0.35)",
         "thickness": 1.2,
         "width": 3,
@@ -108,13 +144,11 @@ def _add_ring(figure: go.Figure, chosen: pd.DataFrame) -> None:
         figure.add_scatter(
             x=chosen["size"], y=chosen["y"], mode="markers", hoverinfo="skip", showlegend=False,
             customdata=chosen[["run_id"]].to_numpy(),
-            marker={"symbol": "circle-open", "size": 26, "color": NEUTRAL, "line": {"width": 2}},
+            marker={"symbol": "circle-open", "size": 26, "color": NEUTRAL, "line": {"width": 2.5}},
         )  # fmt: skip
 
 
-def _lay_out(figure: go.Figure, size: SizeKind, fit: Fit, log_size: bool) -> None:
-    unit = " in %" if fit.is_share else ""
-    against = " with the uploaded model" if fit.metric_name == "agreement" else ""
+def _lay_out(figure: go.Figure, axes: Axes, fit: Fit) -> None:
     figure.update_layout(
         height=480,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
@@ -125,37 +159,39 @@ def _lay_out(figure: go.Figure, size: SizeKind, fit: Fit, log_size: bool) -> Non
         legend={"orientation": "h", "yanchor": "top", "y": -0.16, "xanchor": "left", "x": 0, "title": None},
         hoverlabel={"align": "left"},
         xaxis={
-            "title": f"{size.label}, {size.unit} (left is smaller)",
-            "type": "log" if log_size else "linear",
-            "rangemode": "tozero",
+            "title": _title(axes.x, fit, "right" if axes.x.higher_is_better else "left"),
+            "type": "log" if axes.log_x else "linear",
+            "rangemode": "normal" if axes.x.is_share else "tozero",
         },
         yaxis={
-            "title": f"{METRICS[fit.metric_name]} of the .tflite{against}{unit} (up is better)",
-            "autorange": True if fit.higher_is_better else "reversed",
+            "title": _title(axes.y, fit, "up"),
+            "type": "log" if axes.log_y else "linear",
+            "autorange": True if axes.y.higher_is_better else "reversed",  # up is always better
         },
     )
 
 
-def hover_card(row: dict[str, Any], fit: Fit) -> str:
-    """Return the card of one run, a row of `ui.frames.with_changes`, as plotly's markup with user text escaped."""
-    name = METRICS[fit.metric_name]
-    low, high = (metric_text(fit.metric_name, row[key]) for key in ("metric_low", "metric_high"))
-    metric = f"{name} {metric_text(fit.metric_name, row['metric'])} ({low} to {high})"
-    lines = [f"<b>{as_hover(row['name'])}</b>", as_hover(row["title"])]
-    if row["settings"]:
-        lines += [as_hover(text) for text in _wrapped(row["settings"].split("; "))]
-    lines += ["", metric]
-    if pd.notna(row["metric_change"]):
-        lines.append(f"{metric_change(fit.metric_name, row['metric_change'])} against the baseline")
-    lines += [f"{kind.label}: {kind.text(row[kind.field])}" for kind in SIZES]
-    if pd.notna(row["size_change"]):
-        lines.append(f"{row['size_change'] * 100:+.1f} % on this axis")
-    return "<br>".join(lines)
+def _title(axis: Quantity, fit: Fit, better: str) -> str:
+    if axis.field != "metric":
+        return f"{axis.heading} ({better} is better)"
+    against = " with the uploaded model" if fit.metric_name == "agreement" else ""
+    unit = " in %" if fit.is_share else ""
+    return f"{METRICS[fit.metric_name]} of the .tflite{against}{unit} ({better} is better)"
 
 
-def _wrapped(texts: list[str], at_most: int = 6) -> list[str]:
-    more = len(texts) - at_most
-    return texts if more <= 0 else [*texts[:at_most], f"and {more} more"]
+def hover_cards(shown: pd.DataFrame, axes: Axes, fit: Fit) -> list[str]:
+    """Return the card of each row of `ui.frames.with_changes`, with its changes against the baseline."""
+    changes = zip(shown["metric_change"], shown["size_change"], strict=True)
+    return [card + _changes(*pair, axes, fit) for card, pair in zip(shown["card"], changes, strict=True)]
+
+
+def _changes(of_metric: float, of_x: float, axes: Axes, fit: Fit) -> str:
+    lines = []
+    if not math.isnan(of_metric):
+        lines.append(f"{metric_change(fit.metric_name, of_metric)} {METRICS[fit.metric_name].lower()}")
+    if not math.isnan(of_x) and axes.x.field != "metric":
+        lines.append(f"{change_text(axes.x, of_x)} {axes.x.label}")
+    return "".join(f"<br>{line}" for line in ("", "<b>Against the baseline</b>", *lines)) if lines else ""
 
 
 def curve_figures(curves: Curves) -> dict[str, go.Figure]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from intake.errors import UserError
-from runs.records import Project, RunRecord
+from runs.records import Project
 from ui.formatting import as_text
-from ui.session import HOME, PROJECT, service, show_problems
+from ui.session import HOME, service, show_problems
 
 
 @st.dialog("Rename project")
@@ -36,29 +36,3 @@ def delete_project(project: Project) -> None:
             show_problems(error.problems)
             return
         st.switch_page(HOME)
-
-
-@st.dialog("Rename run")
-def rename_run(run: RunRecord) -> None:
-    """Ask for another name of a run."""
-    name = st.text_input("Name", run.name, max_chars=120, key=f"rename_run:{run.run_id}")
-    if st.button("Rename", type="primary", key="rename_run:do"):
-        try:
-            service().rename_run(run.run_id, name)
-        except UserError as error:
-            show_problems(error.problems)
-            return
-        st.rerun()
-
-
-@st.dialog("Delete run")
-def delete_run(run: RunRecord) -> None:
-    """Ask before a run is deleted."""
-    st.markdown(f"Delete **{as_text(run.name)}** with its files?")
-    if st.button("Delete run", type="primary", key="delete_run:do"):
-        try:
-            service().delete_run(run.run_id)
-        except UserError as error:
-            show_problems(error.problems)
-            return
-        st.switch_page(PROJECT, query_params={"project": run.project_id})

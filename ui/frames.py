@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,73 +11,49 @@ from intake.fit import Fit
 from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result, RunRecord
-from ui.formatting import as_cell, kilobytes
-from ui.wording import METRICS, STATES
+from ui.hover_card import card_of
+from ui.quantities import OTHERS, SIZES, Quantity, value_of
 
-
-@dataclass(frozen=True)
-class SizeKind:
-    """One of the honest sizes of a run."""
-
-    field: str
-    """Of `measure.sizes.Sizes`."""
-    label: str
-    help: str
-    is_bytes: bool = True
-
-    @property
-    def unit(self) -> str:
-        """ "kB" or "weights"."""
-        return "kB" if self.is_bytes else "weights"
-
-    def scaled(self, value: float) -> float:
-        """Return a size in its unit (1 kB = 1000 bytes)."""
-        return value / 1000 if self.is_bytes else value
-
-    def text(self, value: float | None) -> str:
-        """Return a size for people: "12.3 kB", "43,050"; a dash where it was not measured."""
-        if value is None or math.isnan(value):
-            return "–"
-        return kilobytes(value) if self.is_bytes else f"{value:,.0f}"
-
-
-SIZES: tuple[SizeKind, ...] = (
-    SizeKind("tflite_bytes", ".tflite", "The deployable file as it lies on the device."),
-    SizeKind("gzip_bytes", ".tflite, gzip", "The same file compressed, as it travels."),
-    SizeKind("zstd_bytes", ".tflite, zstd", "The same, compressed for fast unpacking."),
-    SizeKind("xz_bytes", ".tflite, xz", "The same, compressed harder."),
-    SizeKind("compact_bytes", "Compact file", "The same in our own code for pruned, clustered and quantized weights."),
-    SizeKind("uploaded_format_bytes", "Uploaded format", "The model in the format it was uploaded in."),
-    SizeKind("uploaded_format_gzip_bytes", "Uploaded format, gzip", "The same, compressed."),
-    SizeKind(
-        "entropy_floor_bytes",
-        "Entropy floor",
-        "Σ n·H: no coder that takes each weight by itself goes below; which values there are is not counted.",
-    ),
-    SizeKind("nonzero_parameters", "Non-zero parameters", "Weights of the .tflite that are not zero.", is_bytes=False),
-)
-
-
-_RESULT_COLUMNS = ("metric", "metric_low", "metric_high", "latency_ms", *(kind.field for kind in SIZES))
+_MEASURED = (*SIZES, *OTHERS)
+_INTERVAL = ("metric", "metric_low", "metric_high")
+_NUMBERS = (*_INTERVAL, *(quantity.field for quantity in _MEASURED))
 _COLUMNS = (
-    *("run_id", "name", "title", "techniques", "state", "is_baseline", "settings", "tags"),
-    *_RESULT_COLUMNS,
-    *("verified_met", "verified_count", "duration_s"),
+    *("run_id", "name", "title", "techniques", "state", "is_baseline", "settings", "card", "created_at"),
+    *("tags", "note", "starred", "archived", "verified_met", "verified_count"),
+    *_NUMBERS,
 )
+ROWS_KEPT = 20_000
+_ROWS: dict[str, tuple[RunRecord, dict[str, Any]]] = {}
+"""Run id -> the record and its row. Sessions share it: rows are only read."""
 
 
 def runs_frame(runs: Iterable[RunRecord]) -> pd.DataFrame:
     """Return a row per run, oldest first; figures of runs without a result are NaN."""
-    frame = pd.DataFrame([_row(run) for run in runs], columns=list(_COLUMNS))
-    numbers = [*_RESULT_COLUMNS, "duration_s"]
-    frame[numbers] = frame[numbers].astype(float)
-    return frame.astype({"is_baseline": bool})
+    rows = [_known_row(run) for run in runs]
+    # By columns: pandas takes several times as long to find out the columns of a thousand dictionaries.
+    frame = pd.DataFrame({name: [row[name] for row in rows] for name in _COLUMNS})
+    frame[list(_NUMBERS)] = frame[list(_NUMBERS)].astype(float)
+    return frame.astype({"is_baseline": bool, "starred": bool, "archived": bool})
+
+
+def _known_row(run: RunRecord) -> dict[str, Any]:
+    """The row of a run; worked out once for each record, as a record never changes."""
+    known = _ROWS.get(run.run_id)
+    if known is not None and known[0] is run:
+        return known[1]
+    while len(_ROWS) >= ROWS_KEPT:
+        _ROWS.pop(next(iter(_ROWS)), None)
+    row = _row(run)
+    _ROWS[run.run_id] = (run, row)
+    return row
 
 
 def _row(run: RunRecord) -> dict[str, Any]:
-    figures: dict[str, Any] = dict.fromkeys([*_RESULT_COLUMNS, "duration_s"])
+    settings = changed_settings(run.recipe)
+    figures: dict[str, Any] = dict.fromkeys(_NUMBERS)
     if run.result is not None:
-        figures = {name: getattr(run.result, name) for name in figures}
+        figures = {name: getattr(run.result, name) for name in _INTERVAL}
+        figures |= {quantity.field: value_of(run.result, quantity) for quantity in _MEASURED}
     return {
         "run_id": run.run_id,
         "name": run.name,
@@ -87,8 +61,13 @@ def _row(run: RunRecord) -> dict[str, Any]:
         "techniques": tuple(step.technique for step in run.recipe.steps),
         "state": run.state,
         "is_baseline": run.is_baseline,
-        "settings": "; ".join(changed_settings(run.recipe)),
+        "settings": "; ".join(settings),
+        "card": card_of(run, settings),
+        "created_at": run.created_at,
         "tags": run.tags,
+        "note": run.note,
+        "starred": run.starred,
+        "archived": run.archived,
         "verified_met": run.verified_met,
         "verified_count": run.verified_count,
         **figures,
@@ -115,45 +94,52 @@ def _value_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def tags_of(runs: Iterable[RunRecord]) -> list[str]:
-    """Return all tags of some runs, the newest first."""
-    return list(dict.fromkeys(tag for run in reversed(list(runs)) for tag in run.tags))
-
-
-def with_tags(runs: Iterable[RunRecord], chosen: Iterable[str]) -> list[RunRecord]:
-    """Return the runs that have one of the tags, and the baselines to compare them with; all where none is chosen."""
-    wanted = set(chosen)
-    return [run for run in runs if not wanted or run.is_baseline or wanted & set(run.tags)]
-
-
 def baseline_of(runs: Iterable[RunRecord]) -> RunRecord | None:
-    """Return the newest baseline that was measured; None where there is none yet."""
-    return next((run for run in reversed(list(runs)) if run.is_baseline and run.result), None)
+    """Return the newest baseline that was measured and is not archived; None where there is none yet."""
+    return next((run for run in reversed(list(runs)) if run.is_baseline and run.result and not run.archived), None)
 
 
-def with_changes(frame: pd.DataFrame, size: SizeKind, baseline: Result | None) -> pd.DataFrame:
-    """Add the size in its unit, and size_change (share) and metric_change against the baseline; NaN on baselines."""
-    added = frame.assign(size=frame[size.field].map(size.scaled, na_action="ignore"))
+def with_changes(frame: pd.DataFrame, x: Quantity, baseline: Result | None) -> pd.DataFrame:
+    """Add the x axis in its unit as `size`, and size_change and metric_change against the baseline; NaN on baselines.
+
+    size_change is a share, or points (0 to 1) where the axis shows a share; metric_change is a difference.
+    """
+    added = frame.assign(size=x.scaled(frame[x.field]))
     if baseline is None:
         return added.assign(size_change=float("nan"), metric_change=float("nan"))
-    whole = getattr(baseline, size.field)
-    compared = frame.mask(frame["is_baseline"])
+    compared = frame[[x.field, "metric"]].mask(frame["is_baseline"])
+    whole = value_of(baseline, x)
     return added.assign(
-        size_change=compared[size.field] / whole - 1 if whole else float("nan"),
+        size_change=float("nan") if whole is None else x.change(compared[x.field], whole),
         metric_change=compared["metric"] - baseline.metric,
     )
 
 
-def pareto_front(frame: pd.DataFrame, size_field: str, higher_is_better: bool) -> list[str]:
-    """Return the ids of the runs that no other run beats in both size and metric, smallest first."""
+def pareto_front(
+    frame: pd.DataFrame,
+    x_field: str,
+    higher_is_better: bool,
+    *,
+    y_field: str = "metric",
+    more_x_is_better: bool = False,
+) -> list[str]:
+    """Return the ids of the runs that no other run beats in both x and y, the best x first.
+
+    Args:
+        frame: of `runs_frame`.
+        x_field: column of the x axis; less is better unless `more_x_is_better`.
+        higher_is_better: whether more is better on the y axis.
+        y_field: column of the y axis.
+        more_x_is_better: whether more is better on the x axis.
+    """
     front: list[str] = []
     best = float("nan")
-    measured = frame.dropna(subset=[size_field, "metric"])
-    for row in measured.sort_values([size_field, "metric"], ascending=[True, not higher_is_better]).itertuples():
-        better = not front or (row.metric > best if higher_is_better else row.metric < best)
-        if better:
-            front.append(str(row.run_id))
-            best = float(row.metric)
+    measured = frame.dropna(subset=[x_field, y_field])
+    ordered = measured.sort_values([x_field, y_field], ascending=[not more_x_is_better, not higher_is_better])
+    for run_id, value in zip(ordered["run_id"], ordered[y_field], strict=True):
+        if not front or (value > best if higher_is_better else value < best):
+            front.append(str(run_id))
+            best = float(value)
     return front
 
 
@@ -170,7 +156,11 @@ def best_run(runs: list[RunRecord], fit: Fit) -> RunRecord | None:
     kept = [
         run
         for run in runs
-        if run.result and run.state == "finished" and not run.is_baseline and _holds(run.result, baseline.result, fit)
+        if run.result
+        and run.state == "finished"
+        and not run.is_baseline
+        and not run.archived
+        and _holds(run.result, baseline.result, fit)
     ]
     return min(kept, key=lambda run: run.result.tflite_bytes if run.result else 0, default=None)
 
@@ -188,30 +178,3 @@ def curve_tables(curves: dict[str, list[tuple[int, float]]]) -> dict[str, pd.Dat
         rows.setdefault(quantity, []).extend((part, step, value) for step, value in points)
     names = sorted(rows, key=lambda name: (name != "loss", name))
     return {name: pd.DataFrame(rows[name], columns=["Part", "Optimizer step", "Value"]) for name in names}
-
-
-def csv_text(frame: pd.DataFrame, size: SizeKind, fit: Fit) -> str:
-    """Return the table as CSV, with units in the column names."""
-    metric = METRICS[fit.metric_name]
-    sizes = {f"{kind.label}{', bytes' if kind.is_bytes else ''}": frame[kind.field] for kind in SIZES}
-    table = pd.DataFrame(
-        {
-            "Run": frame["name"].map(as_cell),
-            "Technique": frame["title"],
-            "State": frame["state"].map(lambda state: STATES[state]),
-            "Changed settings": frame["settings"].map(as_cell),
-            "Tags": frame["tags"].map(", ".join).map(as_cell),
-            metric: frame["metric"],
-            f"{metric}, 95 % low": frame["metric_low"],
-            f"{metric}, 95 % high": frame["metric_high"],
-            f"{metric}, change": frame["metric_change"],
-            f"{size.label}, change": frame["size_change"],
-            **sizes,
-            "Latency, ms": frame["latency_ms"],
-            "Verified": frame["verified_met"],
-            "Claims": frame["verified_count"],
-            "Duration, s": frame["duration_s"],
-            "Run id": frame["run_id"],
-        }
-    )
-    return str(table.to_csv(index=False))

@@ -12,7 +12,8 @@ from runs.records import RunRecord
 from ui.charts import curve_figures
 from ui.formatting import as_text, seconds_left
 from ui.frames import curve_tables
-from ui.session import RUN, address, service, set_address, show_problems
+from ui.selection import select, selected_ids
+from ui.session import RUN, service, show_problems
 
 POLL_SECONDS = 1.0
 JOB_POLL_SECONDS = 0.4
@@ -56,10 +57,13 @@ def active_runs(project_id: str, drawn: dict[str, str]) -> None:
 
 
 def _select_ended(ended: list[RunRecord]) -> None:
-    """Have the page point at what just ended; a failure always, a success where nothing else is selected."""
+    """Have the page point at what just ended; a failure also where another run is, but never into a comparison."""
     for run in ended:
-        if run.state == "failed" or not address("selected"):
-            set_address("selected", run.run_id)
+        selected = selected_ids()
+        if len(selected) > 1 and run.state == "failed":
+            st.toast(f"{as_text(run.name)} failed.")
+        elif not selected or run.state == "failed":
+            select([run.run_id])
 
 
 def _active_card(run: RunRecord) -> None:

@@ -11,7 +11,8 @@ from ui.dialogs import delete_project, rename_project
 from ui.fit_view import draw_fit
 from ui.formatting import as_text, sentences
 from ui.model_view import draw_model
-from ui.session import HOME, RUN, address, service
+from ui.selection import selected_ids
+from ui.session import HOME, RUN, service
 
 
 def draw_head(project: Project) -> None:
@@ -79,7 +80,8 @@ def draw_waiting(project: Project, runs: list[RunRecord]) -> None:
 
 def draw_failure(runs: list[RunRecord]) -> None:
     """Say why the run that the address marks has failed, as one that just ended does."""
-    failed = next((run for run in runs if run.run_id == address("selected") and run.state == "failed"), None)
+    selected = selected_ids()
+    failed = next((run for run in runs if run.run_id in selected and run.state == "failed"), None)
     if failed is not None:
         st.error(sentences([f"{failed.name}: {failed.error}"]))
         st.page_link(RUN, label="Open the run with its log", query_params={"run": failed.run_id})

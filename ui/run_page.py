@@ -6,7 +6,6 @@ import streamlit as st
 
 from intake.errors import UserError
 from runs.records import Project, Result, RunRecord
-from ui.dialogs import delete_run, rename_run
 from ui.downloads import draw_downloads
 from ui.estimates import draw_estimate_beside
 from ui.formatting import as_text, seconds, sentences
@@ -15,6 +14,7 @@ from ui.live import draw_curves
 from ui.new_run import draft_of
 from ui.run_behaviour import draw_behaviour
 from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
+from ui.run_labels import draw_note, draw_run_menu
 from ui.run_layers import draw_outcomes
 from ui.session import PROJECT, RUN, service, show_problems
 from ui.wording import STATES
@@ -31,11 +31,14 @@ def draw_head(run: RunRecord, project: Project) -> None:
         query_params={"project": project.project_id, "selected": run.run_id},
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.title(as_text(run.name), width="stretch")
+        st.title(f"{'★ ' if run.starred else ''}{as_text(run.name)}", width="stretch")
         _draw_actions(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(STATES[run.state], color=_COLOURS.get(run.state, "blue"))  # type: ignore[arg-type]
+        if run.archived:
+            st.badge("archived", color="gray")
         st.caption(as_text(_subtitle(run)), width="content")
+    draw_note(run)
     if run.notes:
         st.info(sentences(run.notes))
 
@@ -55,11 +58,7 @@ def _draw_actions(run: RunRecord) -> None:
     if run.recipe.steps and st.button("Change and run", key="run:change", help="Fill the form with this recipe."):
         draft_of(run)
         st.switch_page(PROJECT, query_params={"project": run.project_id})
-    chosen = st.menu_button("Manage", ["Rename", "Delete"], key="run:menu", type="tertiary")
-    if chosen == "Rename":
-        rename_run(run)
-    elif chosen == "Delete":
-        delete_run(run)
+    draw_run_menu(run)
 
 
 def _go_on(run: RunRecord) -> None:

@@ -1,57 +1,124 @@
-"""The table of all runs of a project. Numbers are formatted with thousands separators and still sort as numbers."""
+"""The table of runs: the columns that can be chosen, the order of the rows, the CSV of what is on screen. Plain data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from intake.fit import Fit
-from ui.frames import SizeKind
-from ui.wording import METRICS, STATES
+from runs.records import Result
+from ui.formatting import as_cell
+from ui.quantities import Quantity, metric_of, quantities, value_of
+from ui.wording import STATES
+
+RUN = "Run"
+WORDS = ("Technique", "State", "Verified", "Tags", "Note", "Changed settings", "Created", "Run id")
+OLDEST, NEWEST = "Oldest first", "Newest first"
+_TYPED = (RUN, "Tags", "Note", "Changed settings")
+"""Columns with what users typed."""
 
 
-def table_frame(frame: pd.DataFrame, size: SizeKind, fit: Fit) -> pd.DataFrame:
-    """Return the columns on the page, units in their names, a row per row of `ui.frames.with_changes`."""
-    is_share = fit.is_share
-    factor = 100 if is_share else 1
-    metric = METRICS[fit.metric_name]
-    tags = {"Tags": frame["tags"].map(", ".join)} if frame["tags"].map(bool).any() else {}
-    return pd.DataFrame(
-        {
-            "Run": frame["name"],
-            "Technique": frame["title"],
-            "State": frame["state"].map(lambda state: STATES[state]),
-            f"{size.label}, {size.unit}": frame["size"],
-            "Size, %": frame["size_change"] * 100,
-            f"{metric}, %" if is_share else metric: frame["metric"] * factor,
-            "Points" if is_share else f"{metric}, change": frame["metric_change"] * factor,
-            "Latency, ms": frame["latency_ms"],
-            "Verified": [_verified(row) for row in frame.to_dict("records")],
-            "Duration, s": frame["duration_s"],
-            **tags,
-        }
-    )
+def column_choices(fit: Fit) -> list[str]:
+    """Return the names of all columns but that of the run, which is always there."""
+    return [*WORDS, *(quantity.label for quantity in quantities(fit))]
 
 
-def _verified(row: dict[str, Any]) -> str:
-    if not row["verified_count"]:
-        return ""
-    mark = "✓" if row["verified_met"] == row["verified_count"] else "✗"
-    return f"{mark} {row['verified_met']}/{row['verified_count']}"
+def usual_columns(fit: Fit, with_tags: bool = False) -> list[str]:
+    """Return the columns of a table that nobody changed; tags among them where some runs have any."""
+    figures = [".tflite", ".tflite, gzip", metric_of(fit).label, "Latency"]
+    return ["Technique", *(["Tags"] if with_tags else []), "State", *figures, "Verified", "Duration"]
 
 
-def styled(table: pd.DataFrame, size: SizeKind, fit: Fit) -> Any:
-    """Return the table with its number formats."""
-    metric = METRICS[fit.metric_name]
-    formats = {
-        f"{size.label}, {size.unit}": "{:,.1f}" if size.is_bytes else "{:,.0f}",
-        "Size, %": "{:+,.1f}",
-        f"{metric}, %": "{:,.2f}",
-        metric: "{:,.4g}",
-        "Points": "{:+.2f}",
-        f"{metric}, change": "{:+.4g}",
-        "Latency, ms": "{:,.3f}",
-        "Duration, s": "{:,.1f}",
-    }
-    return table.style.format({name: form for name, form in formats.items() if name in table}, na_rep="")
+def orders(fit: Fit) -> list[str]:
+    """Return the orders that the rows can have: by age, or the best of a quantity first."""
+    return [OLDEST, NEWEST, *(f"Best {quantity.label}" for quantity in quantities(fit))]
+
+
+def in_order(frame: pd.DataFrame, order: str, fit: Fit, baseline_id: str) -> pd.DataFrame:
+    """Return the rows in an order of `orders`, the baseline of all changes on top."""
+    by = next((quantity for quantity in quantities(fit) if order == f"Best {quantity.label}"), None)
+    if by is not None:
+        ordered = frame.sort_values(by.field, ascending=not by.higher_is_better, kind="stable")
+    else:
+        ordered = frame if order != NEWEST else frame.iloc[::-1]
+    pinned = ordered["run_id"] == baseline_id
+    return pd.concat([ordered[pinned], ordered[~pinned]]) if pinned.any() else ordered
+
+
+def table_frame(frame: pd.DataFrame, columns: Sequence[str], fit: Fit, baseline: Result | None) -> pd.DataFrame:
+    """Return the columns on the page, units in their names, each quantity followed by its change.
+
+    Args:
+        frame: of `ui.frames.runs_frame`.
+        columns: some of `column_choices`, in the order in which they are shown.
+        fit: names the metric.
+        baseline: what the changes are against; None: there are no changes.
+    """
+    known = {quantity.label: quantity for quantity in quantities(fit)}
+    table: dict[str, Any] = {RUN: _names(frame)}
+    for column in columns:
+        if column in known:
+            quantity = known[column]
+            table[quantity.heading] = quantity.scaled(frame[quantity.field])
+            if baseline is not None:
+                table[change_heading(quantity)] = _changes(frame, quantity, baseline)
+        else:
+            table[column] = _words(frame, column)
+    return pd.DataFrame(table)
+
+
+def change_heading(quantity: Quantity) -> str:
+    """Return the name of the column of changes: ".tflite, change in %"."""
+    return f"{quantity.label}, change in {'points' if quantity.is_share else '%'}"
+
+
+def _changes(frame: pd.DataFrame, quantity: Quantity, baseline: Result) -> pd.Series:
+    whole = value_of(baseline, quantity)
+    changes = quantity.change(frame[quantity.field], whole if whole is not None else float("nan"))
+    return pd.Series(changes, index=frame.index).mask(frame["is_baseline"]) * 100
+
+
+def _names(frame: pd.DataFrame) -> list[str]:
+    return [
+        f"{'★ ' if starred else ''}{name}{' (archived)' if archived else ''}"
+        for name, starred, archived in zip(frame["name"], frame["starred"], frame["archived"], strict=True)
+    ]
+
+
+def _words(frame: pd.DataFrame, column: str) -> Any:
+    match column:
+        case "Technique":
+            return frame["title"]
+        case "State":
+            return frame["state"].map(lambda state: STATES[state])
+        case "Verified":
+            return [_verified(*pair) for pair in zip(frame["verified_met"], frame["verified_count"], strict=True)]
+        case "Tags":
+            return frame["tags"].map(", ".join)
+        case "Created":
+            return [f"{at.to_pydatetime().astimezone():%Y-%m-%d %H:%M}" for at in frame["created_at"]]
+        case "Note" | "Changed settings" | "Run id":
+            return frame[{"Note": "note", "Changed settings": "settings", "Run id": "run_id"}[column]]
+    raise KeyError(column)
+
+
+def _verified(met: int, count: int) -> str:
+    return f"{'✓' if met == count else '✗'} {met}/{count}" if count else ""
+
+
+def digits_of(column: str, fit: Fit) -> tuple[int, bool] | None:
+    """Return the digits after the point of a column of `table_frame`, and whether it holds changes; None for words."""
+    for quantity in quantities(fit):
+        if column == quantity.heading:
+            return (quantity.digits if quantity.unit else 4), False
+        if column == change_heading(quantity):
+            return (2 if quantity.is_share else 1), True
+    return None
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Return a table of `table_frame` as CSV; what users typed cannot become a formula."""
+    typed = {name: table[name].map(as_cell) for name in _TYPED if name in table}
+    return str(table.assign(**typed).to_csv(index=False))
