@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.networks import lenet_5, lenet_300_100, trained_on_mnist, tutorial_cnn
+from bench.networks import AS_THE_TUTORIAL, lenet_5, lenet_300_100, trained_on_mnist, tutorial_cnn
 from bench.published import LENET_5, LENET_300, PUBLISHED, RESNET_8, TUTORIAL, Published
 from bench.published_rows import PublishedRow, published_tables
 from bench.table import write_rows
@@ -25,12 +25,12 @@ from runs.records import Result
 from runs.service import Service
 
 RECIPES = Path(__file__).parent / "recipes"
-TRAINED: dict[str, tuple[Callable[[], Any], int, bool]] = {
-    TUTORIAL: (tutorial_cnn, 4, False),
-    LENET_300: (lenet_300_100, 20, True),
-    LENET_5: (lenet_5, 12, True),
+TRAINED: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
+    TUTORIAL: (tutorial_cnn, AS_THE_TUTORIAL),
+    LENET_300: (lenet_300_100, {"epochs": 20}),
+    LENET_5: (lenet_5, {"epochs": 12}),
 }
-"""Network -> what makes it, epochs of its own training, whether the learning rate decays."""
+"""Network -> what makes it, and how it is trained itself."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ def _outcomes(
         for seed in range(given.seeds):
             model, data = given.model, given.images
             if network != RESNET_8:
-                make, epochs, decay = TRAINED[network]
+                make, training = TRAINED[network]
                 print(f"Training {network}, seed {seed}", flush=True)
                 data = given.data
-                model = trained_on_mnist(make, data, seed, folder / f"{make.__name__}_{seed}.h5", epochs, decay=decay)
+                model = trained_on_mnist(make, data, seed, folder / f"{make.__name__}_{seed}.h5", **training)
             yield from _of_project(service, f"{network}, seed {seed}", model, data, of_network, seed)
 
 

@@ -20,7 +20,7 @@ def test_every_recipe_file_has_a_row() -> None:
 
 
 def test_networks_are_as_large_as_published() -> None:
-    sizes = {make.__name__: make().count_params() for make, _, _ in TRAINED.values()}
+    sizes = {make.__name__: make().count_params() for make, _ in TRAINED.values()}
     assert sizes == {"tutorial_cnn": 20_410, "lenet_300_100": 266_610, "lenet_5": 431_080}
 
 
