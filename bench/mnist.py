@@ -6,12 +6,10 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.networks import trained_on_mnist, tutorial_cnn
+from bench.networks import AS_THE_TUTORIAL, trained_on_mnist, tutorial_cnn
 from bench.table import Row
 from bench.trials import EVERY_TRIAL, arguments, compare, report
 from runs.service import Service
-
-EPOCHS = 4
 
 
 def main() -> None:
@@ -25,7 +23,7 @@ def main() -> None:
 def _rows(service: Service, folder: Path, given: argparse.Namespace) -> Iterator[Row]:
     for seed in range(given.seeds):
         print(f"Training the MNIST network, seed {seed}")
-        model = trained_on_mnist(tutorial_cnn, given.data, seed, folder / f"mnist_cnn_{seed}.h5", EPOCHS, decay=False)
+        model = trained_on_mnist(tutorial_cnn, given.data, seed, folder / f"mnist_cnn_{seed}.h5", **AS_THE_TUTORIAL)
         yield from compare(service, "MNIST", model, given.data, EVERY_TRIAL, seed, given.epochs)
 
 

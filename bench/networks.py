@@ -10,8 +10,9 @@ import numpy as np
 
 from intake.keras_env import keras2
 
-BATCH_SIZE = 128
 IMAGE = (28, 28, 1)
+AS_THE_TUTORIAL: dict[str, Any] = {"epochs": 4, "batch_size": 32, "decay": False}
+"""How the tutorials train their network."""
 
 
 def tutorial_cnn() -> Any:
@@ -59,7 +60,14 @@ def _sequential(input_shape: tuple[int, ...], *layers: Any) -> Any:
 
 
 def trained_on_mnist(
-    network: Callable[[], Any], data: Path, seed: int, path: Path, epochs: int, *, decay: bool = True
+    network: Callable[[], Any],
+    data: Path,
+    seed: int,
+    path: Path,
+    epochs: int,
+    *,
+    batch_size: int = 128,
+    decay: bool = True,
 ) -> Path:
     """Train a network on pixel values divided by 255 and save it as Keras 2 does.
 
@@ -69,6 +77,7 @@ def trained_on_mnist(
         seed: of weights and order.
         path: .h5 to write.
         epochs: at least 1.
+        batch_size: images in each step.
         decay: lower the learning rate to zero by the end (cosine), which the tutorials do not.
     """
     optimizers = keras2().optimizers
@@ -76,11 +85,11 @@ def trained_on_mnist(
     model = network()
     with np.load(data, allow_pickle=False) as arrays:
         images, labels = arrays["x_train"].astype(np.float32) / 255, arrays["y_train"]
-    steps = epochs * -(-len(images) // BATCH_SIZE)
+    steps = epochs * -(-len(images) // batch_size)
     rate: Any = optimizers.schedules.CosineDecay(1e-3, steps) if decay else 1e-3
     model.compile(optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     images = images.reshape(-1, *model.input_shape[1:])
-    model.fit(images, labels, batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
+    model.fit(images, labels, batch_size=batch_size, epochs=epochs, verbose=0)
     model.save(path)
     keras2().backend.clear_session()
     return path

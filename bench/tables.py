@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.networks import lenet_5, lenet_300_100, trained_on_mnist, tutorial_cnn
+from bench.networks import AS_THE_TUTORIAL, lenet_5, lenet_300_100, trained_on_mnist, tutorial_cnn
 from bench.published import LENET_5, LENET_300, PUBLISHED, RESNET_8, TUTORIAL, Published
 from bench.published_rows import PublishedRow, published_tables
-from bench.table import write_rows
+from bench.table import read_rows, write_rows
 from bench.trials import finished, in_a_home_of_its_own
 from intake.dataset_info import DatasetOptions
 from intake.fit import FitOverrides
@@ -25,12 +25,12 @@ from runs.records import Result
 from runs.service import Service
 
 RECIPES = Path(__file__).parent / "recipes"
-TRAINED: dict[str, tuple[Callable[[], Any], int, bool]] = {
-    TUTORIAL: (tutorial_cnn, 4, False),
-    LENET_300: (lenet_300_100, 20, True),
-    LENET_5: (lenet_5, 12, True),
+TRAINED: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
+    TUTORIAL: (tutorial_cnn, AS_THE_TUTORIAL),
+    LENET_300: (lenet_300_100, {"epochs": 20}),
+    LENET_5: (lenet_5, {"epochs": 12}),
 }
-"""Network -> what makes it, epochs of its own training, whether the learning rate decays."""
+"""Network -> what makes it, and how it is trained itself."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="CIFAR-10 as .npz, for that model; images of 0-255")
     parser.add_argument("--seeds", type=int, default=3, help="repeat with this many seeds and show the spread")
     parser.add_argument("--only", default="", help="recipes to run, separated by commas; all where empty")
-    parser.add_argument("--out", type=Path, help="CSV to write")
+    parser.add_argument("--out", type=Path, help="CSV to write; what it holds of other recipes stays")
     given = parser.parse_args()
     chosen = [one for one in PUBLISHED if not given.only or one.recipe in given.only.split(",")]
     if given.model is None or given.images is None:
@@ -130,7 +130,14 @@ def main() -> None:
             rows = [row_of([one for one in outcomes if one.published is each]) for each in _reached(outcomes)]
             print(f"\n{published_tables(rows)}")
             if given.out:
-                write_rows(rows, given.out)
+                write_rows(_with_others(rows, given.out), given.out)
+
+
+def _with_others(rows: Sequence[PublishedRow], path: Path) -> list[PublishedRow]:
+    """These rows, and what the file holds of recipes that were not measured this time, in the order of the tables."""
+    known = {row.recipe: row for row in (read_rows(PublishedRow, path) if path.exists() else [])}
+    known.update({row.recipe: row for row in rows})
+    return [known[published.recipe] for published in PUBLISHED if published.recipe in known]
 
 
 def _reached(outcomes: Sequence[Outcome]) -> list[Published]:
@@ -145,10 +152,10 @@ def _outcomes(
         for seed in range(given.seeds):
             model, data = given.model, given.images
             if network != RESNET_8:
-                make, epochs, decay = TRAINED[network]
+                make, training = TRAINED[network]
                 print(f"Training {network}, seed {seed}", flush=True)
                 data = given.data
-                model = trained_on_mnist(make, data, seed, folder / f"{make.__name__}_{seed}.h5", epochs, decay=decay)
+                model = trained_on_mnist(make, data, seed, folder / f"{make.__name__}_{seed}.h5", **training)
             yield from _of_project(service, f"{network}, seed {seed}", model, data, of_network, seed)
 
 

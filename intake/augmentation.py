@@ -27,7 +27,7 @@ class Augmentation:
     def applied(self, inputs: Sequence[Array], random: np.random.Generator) -> tuple[Array, ...]:
         """Return new inputs of the model, each (n, *input shape).
 
-        All images (n, height, width, channels) of a sample change alike; inputs of another rank stay as they are.
+        All images of a sample change alike; other inputs stay as they are.
         """
         count = len(inputs[0])
         mirrored = random.random(count) < 0.5 if self.flips else np.zeros(count, bool)
@@ -36,8 +36,9 @@ class Augmentation:
 
 
 def is_image(shape: Sequence[int | None]) -> bool:
-    """True for the shape (height, width, channels) of a sample."""
-    return len(shape) == 3
+    """True for the shape (height, width, channels) of a sample, and for a square of one channel, as MNIST comes."""
+    is_square = len(shape) == 2 and shape[0] is not None and shape[0] == shape[1]
+    return len(shape) == 3 or is_square
 
 
 def _moved(images: Array, mirrored: Array, down: Array, across: Array) -> Array:

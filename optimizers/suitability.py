@@ -31,7 +31,9 @@ def unsuited_choices(fit: Fit, input_shapes: Sequence[Shape] | None) -> dict[str
         found["class_weight"] = {"balanced": f"It weighs one class per sample. The task is {task}."}
     if input_shapes is not None and not _image_sizes(input_shapes):
         shapes = " and ".join(str(tuple(shape)) for shape in input_shapes)
-        reason = f"It changes images (batch, height, width, channels). The model takes {shapes}."
+        reason = (
+            f"It changes images: (batch, height, width, channels), or (batch, side, side). The model takes {shapes}."
+        )
         found["augmentation"] = dict.fromkeys(_other_choices("augmentation"), reason)
     return found
 

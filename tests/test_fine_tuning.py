@@ -326,3 +326,4 @@ def test_what_is_not_known_of_a_project_refuses_nothing() -> None:
     assert unsuited_settings(settings, EasyData.fit, [IMAGES], 1) == []
     shifts = FineTuning(augmentation="shift", shift_pixels=7)
     assert unsuited_settings(shifts, EasyData.fit, [(None, None, None, 3)], 1) == []
+    assert unsuited_settings(shifts, EasyData.fit, [(None, 28, 28)], 1) == []

@@ -48,6 +48,16 @@ def test_images_of_a_sample_change_alike_and_other_inputs_stay() -> None:
     assert np.array_equal(same, columns)
 
 
+def test_a_square_without_channels_is_an_image_and_a_sequence_is_not() -> None:
+    squares, sequences = easy_images(40, 0)[0][..., 0], np.random.default_rng(0).random((40, 8, 5))
+    augmentation = Augmentation(flips=True, shift_pixels=1)
+    changed, same = augmentation.applied([squares, sequences], np.random.default_rng(0))
+    (with_channel,) = augmentation.applied([squares[..., None]], np.random.default_rng(0))
+    assert np.array_equal(changed, with_channel[..., 0])
+    assert not np.array_equal(changed, squares)
+    assert np.array_equal(same, sequences)
+
+
 def test_augmentation_depends_on_seed_epoch_and_batch_only(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"augmentation": "flip_and_shift", "shift_pixels": 1}
     first, again = batches_of(tmp_path, **settings), batches_of(tmp_path, **settings)
