@@ -52,7 +52,7 @@ def test_the_first_sentence_counts_better_and_worse() -> None:
     said = sentences_of(changed())
     assert said.startswith("3 of 6 samples changed class: 1 got better, 1 worse, 1 neither.")
     assert "50.00 % are answered as by the uploaded model." in said
-    assert "can be chance (sign test, p = 1)" in said
+    assert "1 better against 1 worse can be chance (sign test, p = 1)" in said
 
 
 def test_no_change_is_said_in_one_sentence() -> None:
