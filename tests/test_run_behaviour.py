@@ -120,6 +120,20 @@ def test_confusion_figure_shows_the_cells_that_changed() -> None:
     assert ("ant", "bee") not in shown
 
 
+def test_of_many_classes_those_are_shown_that_changed_most() -> None:
+    count, names = 120, tuple(f"class {number}" for number in range(120))
+    truth = np.repeat(np.arange(count), 3)
+    old, new = truth.copy(), (truth + 60) % count
+    new[:-6] = truth[:-6]  # only the last two classes are lost whole
+    new[:-6:3] = (truth[:-6:3] + 60) % count
+    change = classes_of(fit_of("classification"), np.eye(count)[old], np.eye(count)[new], truth, names)
+    figure = confusion_figure(change)
+    assert figure is not None
+    assert len(figure.data[0].x) == 40
+    assert {"class 118", "class 119"} <= set(figure.data[0].y)
+    assert sum(bool(text) for row in figure.data[0].text for text in row) >= 40
+
+
 def test_names_of_classes_stay_text_in_figures() -> None:
     change = changed().outputs[0].classes
     assert change is not None
