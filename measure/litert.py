@@ -64,16 +64,17 @@ def _predict(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, threa
     count = len(inputs[0])
     full = count - count % batch_size
     answers: list[list[np.ndarray]] = []
-    interpreter = _interpreter(tflite, inputs, batch_size, threads)
+    interpreter = ready_interpreter(tflite, inputs, batch_size, threads)
     for start in range(0, full, batch_size):
         answers.append(_invoke(interpreter, [array[start : start + batch_size] for array in inputs]))
     if full < count:
         rest = [array[full:] for array in inputs]
-        answers.append(_invoke(_interpreter(tflite, inputs, len(rest[0]), threads), rest))
+        answers.append(_invoke(ready_interpreter(tflite, inputs, len(rest[0]), threads), rest))
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 
-def _interpreter(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, threads: int) -> Any:
+def ready_interpreter(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, threads: int) -> Any:
+    """Return an interpreter of the file whose memory is reserved for calls with `batch_size` samples of these shapes."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=tflite, num_threads=threads)
@@ -123,7 +124,7 @@ def latency_ms(tflite: bytes, sample: Sequence[np.ndarray], threads: int = 1) ->
         sample: for each input of the model an array (1, *input_shape).
         threads: CPU threads, at least 1.
     """
-    interpreter = _interpreter(tflite, sample, 1, threads)
+    interpreter = ready_interpreter(tflite, sample, 1, threads)
     set_inputs(interpreter, sample)
     begun = time.perf_counter()
     for _ in range(WARM_UP_CALLS):

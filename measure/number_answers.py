@@ -40,7 +40,8 @@ class NumberAnswers:
         moved = np.concatenate(self._moved)
         errors = _joined(self._errors)
         values = _joined(self._values)
-        worst = np.argsort(-(moved if errors is None else _growth(*errors)), kind="stable")[:MOST_MOVED]
+        worse = np.nan_to_num(moved, nan=np.inf) if errors is None else _growth(*errors)
+        worst = np.argsort(-worse, kind="stable")[:MOST_MOVED]
         shown = _signed_or_absolute(moved, errors, values)
         edges = _edges(np.concatenate(shown))
         counts = [_counted(series, edges) for series in shown]
@@ -54,7 +55,7 @@ class NumberAnswers:
             edges=tuple(edges.tolist()),
             before=counts[0] if len(counts) == 2 else (),
             after=counts[-1],
-            most_moved=tuple(_moved_sample(int(row), moved, errors, values) for row in worst if moved[row] != 0),
+            most_moved=tuple(_moved_sample(int(row), moved, errors, values) for row in worst if worse[row] > 0),
         )
 
 

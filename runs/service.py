@@ -37,6 +37,7 @@ from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
 from runs.report import RunReport
 from runs.settings import Settings
 from runs.shown_samples import ShownSamples, shown_samples
+from runs.speed_job import read_speeds, speed_request
 from runs.store import Store
 from runs.uploads import find_upload, store_upload
 
@@ -523,6 +524,30 @@ class Service:
             if artifact.name == "report.json":
                 return RunReport.model_validate_json(artifact.path.read_text())
         return None
+
+    def speed(self, run_id: str, threads: int) -> Job | None:
+        """Return the newest job of `measure_speed` with these arguments; None where there is none."""
+        with self._lock:
+            return self._jobs.get(f"speed:{run_id}:{threads}")
+
+    def measure_speed(self, run_id: str, threads: int) -> Job:
+        """Measure calls of a run's file and of the baseline's in turns, in the worker, when it has time.
+
+        The job's result is a tuple of `measure.speed.Speed`: that of the run, and of the baseline where there is
+        another. Raises UserError where the run left no file.
+        """
+        run = self.run(run_id)
+        found = [one for one in self.runs(run.project_id) if one.is_baseline and one.result and one.run_id != run_id]
+        files = [self._tflite(one.run_id) for one in ([run] if run.is_baseline else [run, *found[-1:]])]
+        if files[0] is None:
+            raise UserError("This run left no .tflite file. Run it again.")
+        request = speed_request(self.project(run.project_id), [file for file in files if file], threads)
+        if (last := self.speed(run_id, threads)) is not None and last.is_done:
+            self.forget(last)
+        return self._job(f"speed:{run_id}:{threads}", "Measuring the speed", request, read_speeds)
+
+    def _tflite(self, run_id: str) -> Path | None:
+        return next((file.path for file in self.artifacts(run_id) if file.name == "model.tflite"), None)
 
     def test_samples(self, project: Project, rows: Sequence[int]) -> ShownSamples:
         """Return some samples of the test part to look at; none where they are no longer stored."""

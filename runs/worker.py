@@ -26,6 +26,7 @@ from intake.fit import FitOverrides
 from runs.paths import prepared_folder, samples_folder, upload_path
 from runs.records import Upload
 from runs.settings import Settings
+from runs.speed_job import answer_speed
 
 NICENESS = 10
 log = logging.getLogger("tare")
@@ -139,6 +140,7 @@ PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
     "inspect_dataset": _inspect_dataset,
     "match": _match,
     "plan": _plan,
+    "speed": answer_speed,
 }
 
 

@@ -52,7 +52,7 @@ def test_the_first_sentence_counts_better_and_worse() -> None:
     said = sentences_of(changed())
     assert said.startswith("3 of 6 samples changed class: 1 got better, 1 worse, 1 neither.")
     assert "50.00 % are answered as by the uploaded model." in said
-    assert "can be chance (sign test, p = 1)" in said
+    assert "1 better against 1 worse can be chance (sign test, p = 1)" in said
 
 
 def test_no_change_is_said_in_one_sentence() -> None:
@@ -118,6 +118,20 @@ def test_confusion_figure_shows_the_cells_that_changed() -> None:
     assert shown[("bee", "cat")] == ("+2", -2)
     assert shown[("cat", "ant")] == ("-1", 1)
     assert ("ant", "bee") not in shown
+
+
+def test_of_many_classes_those_are_shown_that_changed_most() -> None:
+    count, names = 120, tuple(f"class {number}" for number in range(120))
+    truth = np.repeat(np.arange(count), 3)
+    old, new = truth.copy(), (truth + 60) % count
+    new[:-6] = truth[:-6]  # only the last two classes are lost whole
+    new[:-6:3] = (truth[:-6:3] + 60) % count
+    change = classes_of(fit_of("classification"), np.eye(count)[old], np.eye(count)[new], truth, names)
+    figure = confusion_figure(change)
+    assert figure is not None
+    assert len(figure.data[0].x) == 40
+    assert {"class 118", "class 119"} <= set(figure.data[0].y)
+    assert sum(bool(text) for row in figure.data[0].text for text in row) >= 40
 
 
 def test_names_of_classes_stay_text_in_figures() -> None:

@@ -75,3 +75,13 @@ def test_layers_have_errors_bytes_and_histograms(service: Service, project: Proj
     assert sum(features.histogram.before) > 0.99
     assert layers["pool"].error is not None
     assert layers["pool"].histogram is None
+
+
+def test_the_worker_measures_speed_of_run_and_baseline(service: Service, project: Project) -> None:
+    baseline = service.baseline(project.project_id)
+    recipe = Recipe.single("post_training_quantization", {"mode": "int8"})
+    run = service.wait(service.submit(project.project_id, recipe).run_id)
+    small, floats = service.measure_speed(run.run_id, 2).wait()
+    assert (small.threads, small.calls) == (2, floats.calls)
+    assert small.working_bytes < floats.working_bytes
+    assert len(service.measure_speed(baseline.run_id, 1).wait()) == 1

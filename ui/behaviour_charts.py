@@ -68,7 +68,8 @@ def confusion_figure(change: ClassChange) -> go.Figure | None:
     cells = [cell for cell in change.cells if cell.after != cell.before]
     if not cells:
         return None
-    shown = sorted({number for cell in cells for number in (cell.truth, cell.answer)})[:MOST_CLASSES]
+    involved = dict.fromkeys(number for cell in cells for number in (cell.truth, cell.answer))
+    shown = sorted(list(involved)[:MOST_CLASSES])  # the cells that changed most come first
     place = {number: index for index, number in enumerate(shown)}
     goodness: list[list[float | None]] = [[None] * len(shown) for _ in shown]
     texts, hover = [[""] * len(shown) for _ in shown], [[""] * len(shown) for _ in shown]

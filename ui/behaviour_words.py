@@ -38,7 +38,7 @@ def _by_chance(better: int, worse: int) -> str:
     chance = sign_test(better, worse)
     odds = f"sign test, p {'< 0.001' if chance < 0.001 else f'= {chance:.2g}'}"
     if chance >= _UNLIKELY:
-        return f"As many better and worse can be chance ({odds})."
+        return f"{better:,} better against {worse:,} worse can be chance ({odds})."
     return (
         f"That is more than chance explains ({odds}): the model really got {'worse' if worse > better else 'better'}."
     )

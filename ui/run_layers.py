@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pandas as pd
 import streamlit as st
 
@@ -15,7 +13,6 @@ from ui.layer_table import table_height
 from ui.run_weights import draw_weights
 from ui.wording import VERDICTS
 
-_WORTH_SAYING_DB = 3.0
 _FRACTIONS = ("SQNR, dB", "Cosine")
 _HELP = {
     "Bytes before": "Of the layer's weights in the float32 file of the uploaded model.",
@@ -57,20 +54,12 @@ def draw_outcomes(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
 
 
 def error_sentence(layers: tuple[LayerOutcome, ...]) -> str:
-    """Return which layer puts out what is furthest from the original, and where most is lost; "" where it is not known.
-
-    Layers follow the order of the model.
-    """
-    known = [(outcome.layer, outcome.error.sqnr_db) for outcome in layers if outcome.error is not None]
-    if not known or min(decibels for _, decibels in known) >= SAME_DB:
+    """Return which layer puts out what is furthest from the original; "" where nothing differs, or none is known."""
+    known = [(outcome.error.sqnr_db, outcome.layer) for outcome in layers if outcome.error is not None]
+    decibels, layer = min(known, default=(SAME_DB, ""))
+    if decibels >= SAME_DB:
         return ""
-    furthest, least = min(known, key=lambda pair: pair[1])
-    said = f"Furthest from the original is what {furthest} puts out: {least:.1f} dB of signal to noise."
-    pairs = [pair for pair in itertools.pairwise(known) if pair[0][1] < SAME_DB]
-    lost, where = max(((before - after, layer) for (_, before), (layer, after) in pairs), default=(0.0, ""))
-    if lost >= _WORTH_SAYING_DB:
-        said += f" From one layer to the next most is lost in {where}: {lost:.1f} dB."
-    return said
+    return f"Furthest from the original is what {layer} puts out: {decibels:.1f} dB of signal to noise."
 
 
 def _passed_by(outcome: LayerOutcome) -> bool:
