@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from optimizers import TECHNIQUES
@@ -13,6 +15,7 @@ from runs.known_runs import KnownRuns
 from runs.records import Progress, Project, RunRecord
 from runs.service import Service
 from runs.store import Store
+from tests.conftest import until
 from tests.test_pages import empty_home, finished, measured, project, service  # noqa: F401
 
 
@@ -79,12 +82,30 @@ def test_what_did_not_change_is_not_read_again(
     assert all(after[run_id] is run for run_id, run in before.items())
 
 
+def test_a_change_during_a_read_of_everything_is_not_lost(
+    known: KnownRuns, writer: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_runs, "OVERLAP_S", 0.0)
+    run = known.of(project.project_id)[-1]
+    began_at = time.time()
+    stale = known._store.runs([project.project_id])
+    writer.label_run(run.run_id, {"name": "meanwhile"})
+    assert known.of(project.project_id)[-1].name == "meanwhile"
+    monkeypatch.setattr(known._store, "runs", lambda *_: stale)
+    known._read_whole(project.project_id, known._projects[project.project_id], began_at)
+    monkeypatch.undo()
+    assert known.of(project.project_id)[-1].name == "meanwhile"
+
+
 def test_a_read_of_everything_finds_what_other_programs_did(
     known: KnownRuns, writer: Store, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(known_runs, "OVERLAP_S", 0.0)
     run = known.of(project.project_id)[-1]
     writer._client.update_run(run.run_id, name="by MLflow's own page")
+    assert known.of(project.project_id)[-1].name == "smaller"
     monkeypatch.setattr(known_runs, "EVERYTHING_AGAIN_S", 0.0)
-    assert seen(known, writer, project)[-1].name == "by MLflow's own page"
+    until(lambda: known.of(project.project_id)[-1].name == "by MLflow's own page")
     writer._client.delete_run(run.run_id)
-    assert len(seen(known, writer, project)) == 1
+    until(lambda: known.of(project.project_id) == writer.runs([project.project_id]))
+    assert len(known.of(project.project_id)) == 1

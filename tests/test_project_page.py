@@ -14,6 +14,7 @@ from optimizers import TECHNIQUES
 from optimizers.recipe import Recipe
 from runs.records import Project, RunRecord
 from runs.service import Service
+from runs.store import Store
 from tests.test_pages import empty_home, finished, open_page, project, service, texts  # noqa: F401
 
 
@@ -74,8 +75,23 @@ def test_filters_of_the_address_hold_for_chart_and_table(project: Project, runs:
     assert "2 of 3 runs" in texts(app)
     drawn = {entry[0] for trace in figure_of(app)["data"] for entry in trace.get("customdata", [])}
     assert drawn == {runs[0].run_id, runs[2].run_id}
+    assert [popover.proto.popover.label for popover in app.get("popover")][1] == "Filter (1)"
     app.button(key="project:show_all").click().run()
     assert names_of(app) == ["Baseline", "small", "tiny"]
+
+
+def test_filters_and_budget_are_not_taken_along_to_another_project(
+    service: Service, project: Project, runs: list[RunRecord]
+) -> None:
+    other = Store(service.settings).add_project(project.model_copy(update={"name": "other"}))
+    finished(service, other, "Baseline", Recipe(), 0.98, 100_000)
+    finished(service, other, "theirs", Recipe.single(TECHNIQUES[-1].name), 0.97, 30_000)
+    app = open_project(project, q="tiny", loss="1 point")
+    app.query_params["project"] = other.project_id
+    app.run()
+    assert not app.exception
+    assert names_of(app) == ["Baseline", "theirs"]
+    assert app.select_slider(key="loss").value == "any"
 
 
 def test_columns_and_order_come_from_the_address(project: Project, runs: list[RunRecord]) -> None:

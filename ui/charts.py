@@ -156,7 +156,7 @@ def _lay_out(figure: go.Figure, axes: Axes, fit: Fit) -> None:
         clickmode="event+select",
         dragmode=False,  # a finger that scrolls the page must not zoom
         showlegend=True,
-        legend={"orientation": "h", "yanchor": "top", "y": -0.16, "xanchor": "left", "x": 0, "title": None},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.2, "xanchor": "left", "x": 0, "title": None},
         hoverlabel={"align": "left"},
         xaxis={
             "title": _title(axes.x, fit, "right" if axes.x.higher_is_better else "left"),

@@ -28,7 +28,7 @@ def column_choices(fit: Fit) -> list[str]:
 def usual_columns(fit: Fit, with_tags: bool = False) -> list[str]:
     """Return the columns of a table that nobody changed; tags among them where some runs have any."""
     figures = [".tflite", ".tflite, gzip", metric_of(fit).label, "Latency"]
-    return ["Technique", *(["Tags"] if with_tags else []), "State", *figures, "Verified", "Duration"]
+    return ["Technique", "State", *figures, "Verified", "Duration", *(["Tags"] if with_tags else [])]
 
 
 def orders(fit: Fit) -> list[str]:

@@ -15,6 +15,8 @@ from ui.selection import is_area, open_later, select, selected_ids
 from ui.session import address
 
 CHART_KEY = "project:chart"
+_SHOWN = "project:shown"
+"""Id of the project that was drawn last."""
 _FILTERS = {"techniques": [], "tags": [], "states": [], "q": "", "starred": False, "archived": False}
 """Widget key, which is its name in the address, -> its value where it asks for nothing."""
 
@@ -26,6 +28,10 @@ def changes_of(runs: list[RunRecord], axes: Axes, baseline: Result | None) -> pd
 
 def draw_controls(project: Project, runs: list[RunRecord]) -> tuple[Axes, RunFilter]:
     """Draw what chooses the axes and the runs."""
+    if st.session_state.get(_SHOWN) not in (None, project.project_id):
+        _forget_filters()  # they were meant for the runs of another project; the axes may stay
+        st.session_state.update({"limit": NO_LIMIT, "loss": NO_LIMIT})
+    st.session_state[_SHOWN] = project.project_id
     with st.container(horizontal=True, vertical_alignment="bottom"):
         axes = _draw_axes(project)
         wanted = _draw_filters(runs)
@@ -37,10 +43,10 @@ def _draw_axes(project: Project) -> Axes:
     names = list(choices)
     help_text = "\n".join(f"- **{quantity.label}**: {quantity.help}" for quantity in choices.values())
     across = st.selectbox(
-        "Across", names, names.index(SIZES[0].label), key="x", help=help_text, bind="query-params", width=190
+        "Across", names, names.index(SIZES[0].label), key="x", help=help_text, bind="query-params", width=168
     )
     up = st.selectbox(
-        "Up", names, names.index(metric_of(project.fit).label), key="y", help=help_text, bind="query-params", width=190
+        "Up", names, names.index(metric_of(project.fit).label), key="y", help=help_text, bind="query-params", width=168
     )
     with st.popover("Axes", icon=":material/tune:"):
         log_x = st.toggle("Logarithmic across", key="log", bind="query-params")
@@ -56,7 +62,7 @@ def _draw_axes(project: Project) -> Axes:
 
 
 def _draw_filters(runs: list[RunRecord]) -> RunFilter:
-    count = sum(bool(st.session_state.get(key)) for key in _FILTERS)
+    count = sum(bool(st.session_state.get(key, address(key))) for key in _FILTERS)
     with st.popover(f"Filter ({count})" if count else "Filter", icon=":material/filter_list:"):
         wanted = RunFilter(
             text=st.text_input(
