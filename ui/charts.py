@@ -18,6 +18,10 @@ from ui.quantities import Quantity, change_text
 from ui.wording import METRICS
 
 Curves = dict[str, list[tuple[int, float]]]
+_DRAWN = (
+    *("run_id", "title", "techniques", "is_baseline", "card", "size", "size_change"),
+    *("metric", "metric_low", "metric_high", "metric_change"),
+)
 DOMINATED_OPACITY = 0.4
 """Of points that another run beats in both axes."""
 _FAINT = "rgba(122, 134, 143, 0.45)"
@@ -47,7 +51,8 @@ def tradeoff_figure(
         selected: ids of the runs to ring.
         kept: for each row whether it keeps the budget; the others are greyed out. None: no budget.
     """
-    shown = frame.assign(y=axes.y.scaled(frame[axes.y.field]), kept=True if kept is None else kept)
+    needed = frame[list(dict.fromkeys((*_DRAWN, axes.x.field, axes.y.field)))]  # it is sliced many times
+    shown = needed.assign(y=axes.y.scaled(frame[axes.y.field]), kept=True if kept is None else kept)
     shown = shown.dropna(subset=["size", "y"])
     shown["hover"] = hover_cards(shown, axes, fit)
     affordable = shown[shown["kept"]]
