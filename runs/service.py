@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -29,13 +29,17 @@ from runs.checks import check_layers, check_points
 from runs.durations import expected_seconds
 from runs.executor import LocalExecutor, mark
 from runs.jobs import Job
-from runs.paths import parsed_folder, prepared_folder, samples_folder
+from runs.paths import parsed_folder, prepared_folder, samples_folder, upload_path
 from runs.plan import ModelPlan, estimator_of, stored_plan
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
 from runs.report import RunReport
 from runs.settings import Settings
 from runs.store import Store
 from runs.uploads import find_upload, store_upload
+
+if TYPE_CHECKING:
+    from runs.handover.files import Files, Handover
+    from runs.handover.source import FinishedRun, Inputs
 
 EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
 EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
@@ -508,6 +512,74 @@ class Service:
             if artifact.name == "report.json":
                 return RunReport.model_validate_json(artifact.path.read_text())
         return None
+
+    # --- handing over -----------------------------------------------------------------------------------------------
+
+    def handovers(self) -> tuple[Handover, ...]:
+        """Return the ways in which a finished run can be handed over: script, C array, report, ..."""
+        from runs.handover.files import HANDOVERS
+
+        return HANDOVERS
+
+    def hand_over(self, run_id: str, kind: str) -> tuple[str, bytes]:
+        """Return a finished run as one file to download: its name, and its content.
+
+        Raises:
+            UserError: there is no such run or kind, the run has no result, or a file that it needs is gone.
+        """
+        from runs.handover.files import handover, zipped
+
+        finished, entry = self._finished(run_id), handover(kind)
+        files = self._handed(finished, entry)
+        name = f"{finished.stem}{'' if kind == 'zip' else '-' + kind}"
+        if entry.suffix == ".zip":
+            return f"{name}.zip", zipped(files, name)
+        content = next(iter(files.values()))
+        return f"{finished.stem}{entry.suffix}", content if isinstance(content, bytes) else content.read_bytes()
+
+    def export(self, run_id: str, kind: str, folder: Path) -> list[Path]:
+        """Write a finished run in a folder and return the files; raises UserError as `hand_over`."""
+        from runs.handover.files import handover, written, zipped
+
+        finished, entry = self._finished(run_id), handover(kind)
+        files = self._handed(finished, entry)
+        return written({f"{finished.stem}.zip": zipped(files, finished.stem)} if kind == "zip" else files, folder)
+
+    def _handed(self, finished: FinishedRun, entry: Handover) -> Files:
+        try:
+            return entry.files(finished, lambda: self._inputs(finished.project))
+        except OSError as error:
+            raise UserError(
+                f"A file that this needs is no longer stored ({Path(str(error.filename or error)).name}). Run it again."
+            ) from None
+
+    def _finished(self, run_id: str) -> FinishedRun:
+        from runs.handover.source import FinishedRun
+
+        run = self.run(run_id)
+        if run.result is None or run.state != "finished":
+            raise UserError("This run has no result to hand over. Wait for it, or run it again.")
+        measured = [other for other in self.runs(run.project_id) if other.is_baseline and other.result]
+        baseline = measured[-1].result if measured and not run.is_baseline else None
+        project, artifacts = self.project(run.project_id), tuple(self.artifacts(run_id))
+        return FinishedRun(run, run.result, project, baseline, self.report(run_id), artifacts)
+
+    def _inputs(self, project: Project) -> Inputs:
+        from runs.handover.source import Inputs
+
+        model_id, folder = project.model.upload_id, prepared_folder(self.settings, project.model.upload_id)
+        plan = stored_plan(self.settings, model_id)
+        if plan is None:
+            raise FileNotFoundError(2, "not stored", "plan.json")
+        return Inputs(
+            model_info=self.model_info(project),
+            dataset_info=self.dataset_info(project),
+            layers=plan.layers,
+            uploaded_model=upload_path(self.settings, project.model),
+            clean_model=folder / "model.h5",
+            uploaded_dataset=upload_path(self.settings, project.dataset) if project.dataset else None,
+            parsed=samples_folder(self.settings, model_id, project.dataset_id, project.options),
+        )
 
     def model_info(self, project: Project) -> ModelInfo:
         """Return what is known of a project's model; raises OSError where that is no longer stored."""
