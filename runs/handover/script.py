@@ -48,7 +48,7 @@ class Script:
 
 def script_of(finished: FinishedRun, inputs: Inputs) -> Script:
     """Return the script of a run."""
-    problem, steps, converting = _written(finished, inputs)
+    problem, steps, converting = written_down(finished, inputs)
     is_plain = not problem and not any(step.needs_tare for step in steps)
     fit = finished.project.fit
     needs_model = is_plain or fit.task == "agreement"
@@ -65,7 +65,7 @@ def script_of(finished: FinishedRun, inputs: Inputs) -> Script:
     return Script(cells, needs_model, needs_tare=not is_plain)
 
 
-def _written(finished: FinishedRun, inputs: Inputs) -> tuple[str, list[WrittenStep], list[str]]:
+def written_down(finished: FinishedRun, inputs: Inputs) -> tuple[str, list[WrittenStep], list[str]]:
     """Return why the model itself needs Tare ("" where it does not), the steps, and the lines that convert."""
     recipe, problem = finished.run.recipe, _problem_of_model(inputs)
     steps = _written_steps(recipe, finished, inputs)
