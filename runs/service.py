@@ -39,7 +39,7 @@ from runs.uploads import find_upload, store_upload
 
 if TYPE_CHECKING:
     from runs.handover.files import Files, Handover
-    from runs.handover.source import FinishedRun, Inputs
+    from runs.handover.source import FinishedRun, Inputs, ReportWriter
 
 EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
 EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
@@ -66,8 +66,10 @@ class Prepared:
 class Service:
     """One per process. Thread-safe."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, reports: ReportWriter | None = None) -> None:
+        """`reports` writes reports: the one of `ui.run_report`, which this room must not know."""
         self.settings = settings or Settings()
+        self._reports = reports
         self._store = Store(self.settings)
         self._executor = LocalExecutor(self.settings, self._store)
         self._jobs: dict[str, Job] = {}
@@ -530,28 +532,54 @@ class Service:
         from runs.handover.files import handover, zipped
 
         finished, entry = self._finished(run_id), handover(kind)
-        files = self._handed(finished, entry)
-        name = f"{finished.stem}{'' if kind == 'zip' else '-' + kind}"
+        files, name = self._handed(finished, entry), entry.file_name(finished.stem)
         if entry.suffix == ".zip":
-            return f"{name}.zip", zipped(files, name)
+            return name, zipped(files, Path(name).stem)
         content = next(iter(files.values()))
-        return f"{finished.stem}{entry.suffix}", content if isinstance(content, bytes) else content.read_bytes()
+        return name, content if isinstance(content, bytes) else content.read_bytes()
 
     def export(self, run_id: str, kind: str, folder: Path) -> list[Path]:
         """Write a finished run in a folder and return the files; raises UserError as `hand_over`."""
-        from runs.handover.files import handover, written, zipped
+        from runs.handover.files import EVERYTHING, handover, written
 
-        finished, entry = self._finished(run_id), handover(kind)
-        files = self._handed(finished, entry)
-        return written({f"{finished.stem}.zip": zipped(files, finished.stem)} if kind == "zip" else files, folder)
+        if kind == EVERYTHING:
+            name, content = self.hand_over(run_id, kind)
+            return written({name: content}, folder)
+        return written(self._handed(self._finished(run_id), handover(kind)), folder)
+
+    def comparison_report(self, run_ids: Sequence[str]) -> tuple[str, bytes]:
+        """Return a report of several runs of one project, in their order: name and content of an HTML file.
+
+        Raises:
+            UserError: fewer than two runs, runs of several projects, or a run without result.
+        """
+        runs = [self._finished(run_id) for run_id in dict.fromkeys(run_ids)]
+        if len(runs) < 2:
+            raise UserError("A comparison needs at least two runs. Choose more.")
+        if len({finished.project.project_id for finished in runs}) > 1:
+            raise UserError("Only runs of one project can be compared: others have another model, data or metric.")
+        try:
+            html = self._writer().of_comparison(runs[0].project, runs)
+        except OSError as error:
+            raise _no_longer_stored(error) from None
+        stem = Path(runs[0].project.model.file_name).stem
+        return f"{stem}-{len(runs)}-runs.html", html.encode()
+
+    def _report(self, finished: FinishedRun) -> str:
+        return self._writer().of_run(finished, self.curves(finished.run.run_id))
+
+    def _writer(self) -> ReportWriter:
+        if self._reports is None:
+            raise UserError("This process has nothing to write reports with. Use the page of the run, or cli.py.")
+        return self._reports
 
     def _handed(self, finished: FinishedRun, entry: Handover) -> Files:
+        from runs.handover.files import Asked
+
         try:
-            return entry.files(finished, lambda: self._inputs(finished.project))
+            return entry.files(Asked(finished, lambda: self._inputs(finished.project), lambda: self._report(finished)))
         except OSError as error:
-            raise UserError(
-                f"A file that this needs is no longer stored ({Path(str(error.filename or error)).name}). Run it again."
-            ) from None
+            raise _no_longer_stored(error) from None
 
     def _finished(self, run_id: str) -> FinishedRun:
         from runs.handover.source import FinishedRun
@@ -560,7 +588,7 @@ class Service:
         if run.result is None or run.state != "finished":
             raise UserError("This run has no result to hand over. Wait for it, or run it again.")
         measured = [other for other in self.runs(run.project_id) if other.is_baseline and other.result]
-        baseline = measured[-1].result if measured and not run.is_baseline else None
+        baseline = measured[-1] if measured and not run.is_baseline else None
         project, artifacts = self.project(run.project_id), tuple(self.artifacts(run_id))
         return FinishedRun(run, run.result, project, baseline, self.report(run_id), artifacts)
 
@@ -593,6 +621,11 @@ class Service:
         """Return what is known of a project's samples; raises OSError where that is no longer stored."""
         folder = samples_folder(self.settings, project.model.upload_id, project.dataset_id, project.options)
         return DatasetInfo.model_validate_json((folder / "info.json").read_text())
+
+
+def _no_longer_stored(error: OSError) -> UserError:
+    name = Path(str(error.filename or error)).name
+    return UserError(f"A file that this needs is no longer stored ({name}). Run it again.")
 
 
 def _short(name: str) -> str:

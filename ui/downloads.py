@@ -10,6 +10,7 @@ import streamlit as st
 
 from measure import compact_reader
 from measure.packed_files import PACKINGS
+from runs.handover.source import file_stem
 from runs.records import Artifact, Project, RunRecord
 from ui.formatting import kilobytes, times_smaller
 from ui.session import service
@@ -32,6 +33,21 @@ def draw_downloads(run: RunRecord, project: Project) -> None:
             _draw_file(artifact, run, project)
     if packed & set(found):
         _draw_packed(found, run, project)
+    _draw_handovers(run, project)
+
+
+def _draw_handovers(run: RunRecord, project: Project) -> None:
+    """Draw what is written only when somebody asks for it."""
+    with st.expander("To hand over: script, notebook, C array, report", key="run:handovers"):
+        for entry in service().handovers():
+            label = f"{entry.title} ({entry.suffix})"
+            content = partial(_handed_over, run.run_id, entry.kind)
+            _button(label, content, entry.file_name(file_stem(run, project)), f"handover:{entry.kind}")
+            st.caption(entry.use)
+
+
+def _handed_over(run_id: str, kind: str) -> bytes:
+    return service().hand_over(run_id, kind)[1]
 
 
 def _draw_file(artifact: Artifact, run: RunRecord, project: Project) -> None:
@@ -81,9 +97,3 @@ def _button(label: str, content: Callable[[], bytes], file_name: str, key: str, 
         icon=":material/download:",
         on_click="ignore",
     )
-
-
-def file_stem(run: RunRecord, project: Project) -> str:
-    """Return a name for downloads that tells runs apart: "digits_cnn-pruning-3fa9c1"."""
-    words = "-".join(step.technique for step in run.recipe.steps) or "baseline"
-    return f"{PurePath(project.model.file_name).stem}-{words}-{run.run_id[:6]}"

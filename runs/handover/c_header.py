@@ -30,7 +30,7 @@ _HEADER = """\
 #endif
 
 static const unsigned int {name}_len = {size};
-static const {guard}_ALIGNED unsigned char {name}[] = {{
+{guard}_ALIGNED static const unsigned char {name}[] = {{
 {values}
 }};
 

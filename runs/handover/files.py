@@ -21,8 +21,19 @@ from runs.handover.source import FinishedRun, Inputs
 
 DATASET_LIMIT_BYTES = 100_000_000
 """Datasets up to this size go with a script; larger ones are put beside it by whoever has them."""
+EVERYTHING = "zip"
 Files = Mapping[str, bytes | Path]
 """Name -> content, or the file that has it."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run, and how to get what else there is of it; what nobody asks for is not read."""
+
+    finished: FinishedRun
+    inputs: Callable[[], Inputs]
+    report: Callable[[], str]
+    """The report as HTML; raises UserError where nobody can write one."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +48,20 @@ class Handover:
     """When to take it, one sentence."""
     suffix: str
     """Of what is downloaded; ".zip" where it is several files."""
-    files: Callable[[FinishedRun, Callable[[], Inputs]], Files]
+    files: Callable[[Asked], Files]
+
+    def file_name(self, stem: str) -> str:
+        """Return the name of what is downloaded."""
+        alone = self.suffix != ".zip" or self.kind == EVERYTHING
+        return f"{stem}{'' if alone else f'-{self.kind}'}{self.suffix}"
 
 
-def _script(finished: FinishedRun, inputs: Callable[[], Inputs]) -> Files:
-    return _to_repeat(finished, inputs(), ("repeat.py", as_script))
+def _script(asked: Asked) -> Files:
+    return _to_repeat(asked.finished, asked.inputs(), ("repeat.py", as_script))
 
 
-def _notebook(finished: FinishedRun, inputs: Callable[[], Inputs]) -> Files:
-    return _to_repeat(finished, inputs(), ("repeat.ipynb", as_notebook))
+def _notebook(asked: Asked) -> Files:
+    return _to_repeat(asked.finished, asked.inputs(), ("repeat.ipynb", as_notebook))
 
 
 def _to_repeat(finished: FinishedRun, inputs: Inputs, *written: tuple[str, Callable[..., str]]) -> Files:
@@ -81,19 +97,32 @@ def _samples(inputs: Inputs) -> bytes:
     return target.getvalue()
 
 
-def _header(finished: FinishedRun, inputs: Callable[[], Inputs]) -> Files:
-    return {f"{finished.stem}.h": c_header(finished).encode()}
+def _header(asked: Asked) -> Files:
+    return {f"{asked.finished.stem}.h": c_header(asked.finished).encode()}
 
 
-def _everything(finished: FinishedRun, inputs: Callable[[], Inputs]) -> Files:
-    files: dict[str, bytes | Path] = {artifact.name: artifact.path for artifact in finished.artifacts}
-    files[f"{finished.stem}.h"] = c_header(finished).encode()
-    try:
-        again = _to_repeat(finished, inputs(), ("repeat.py", as_script), ("repeat.ipynb", as_notebook))
-    except UserError as error:
-        files["repeat/why_not.txt"] = "\n".join(error.problems).encode()
-    else:
-        files |= {f"repeat/{name}": content for name, content in again.items()}
+def _report(asked: Asked) -> Files:
+    return {f"{asked.finished.stem}.html": asked.report().encode()}
+
+
+def _everything(asked: Asked) -> Files:
+    """All of it; what cannot be made is replaced by the reason."""
+    files: dict[str, bytes | Path] = {artifact.name: artifact.path for artifact in asked.finished.artifacts}
+    both = (("repeat.py", as_script), ("repeat.ipynb", as_notebook))
+    parts: dict[str, Callable[[], Files]] = {
+        "header": lambda: _header(asked),
+        "report": lambda: _report(asked),
+        "repeat": lambda: {
+            f"repeat/{name}": content for name, content in _to_repeat(asked.finished, asked.inputs(), *both).items()
+        },
+    }
+    for name, make in parts.items():
+        try:
+            files |= make()
+        except UserError as error:
+            files[f"no_{name}.txt"] = "\n".join(error.problems).encode()
+        except OSError as error:
+            files[f"no_{name}.txt"] = f"A file that this needs is no longer stored: {error.filename}".encode()
     return files
 
 
@@ -110,7 +139,14 @@ HANDOVERS: tuple[Handover, ...] = (
         "header", "C array", "The .tflite as a C header, to compile into firmware for a microcontroller.", ".h", _header
     ),
     Handover(
-        "zip",
+        "report",
+        "Report",
+        "One HTML file with figures, sizes, claims and settings, to read without a network.",
+        ".html",
+        _report,
+    ),
+    Handover(
+        EVERYTHING,
         "Everything",
         "Every file of the run, with script, notebook, C array and report.",
         ".zip",

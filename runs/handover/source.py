@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Protocol
 
 from intake.dataset_info import DatasetInfo
 from intake.model_classes import LAYER_CLASSES
@@ -24,10 +27,20 @@ class FinishedRun:
     run: RunRecord
     result: Result
     project: Project
-    baseline: Result | None
+    baseline_run: RunRecord | None
     """None on the baseline itself, and where there is none."""
     report: RunReport | None
     artifacts: tuple[Artifact, ...]
+
+    @property
+    def baseline(self) -> Result | None:
+        """The figures of the baseline."""
+        return self.baseline_run.result if self.baseline_run else None
+
+    @property
+    def tflite_sha256(self) -> str:
+        """Of the exported file."""
+        return hashlib.sha256(self.tflite).hexdigest()
 
     @property
     def tflite(self) -> bytes:
@@ -43,9 +56,24 @@ class FinishedRun:
 
     @property
     def stem(self) -> str:
-        """A name for files that tells runs apart: "digits_cnn-pruning-3fa9c1"."""
-        words = "-".join(step.technique for step in self.run.recipe.steps) or "baseline"
-        return f"{PurePath(self.project.model.file_name).stem}-{words}-{self.run.run_id[:6]}"
+        """A name for files, see `file_stem`."""
+        return file_stem(self.run, self.project)
+
+
+def file_stem(run: RunRecord, project: Project) -> str:
+    """Return a name for files that tells runs apart: "digits_cnn-pruning-3fa9c1"."""
+    words = "-".join(step.technique for step in run.recipe.steps) or "baseline"
+    return f"{PurePath(project.model.file_name).stem}-{words}-{run.run_id[:6]}"
+
+
+class ReportWriter(Protocol):
+    """What writes reports; it draws as the pages do, so it is handed in from there."""
+
+    def of_run(self, finished: FinishedRun, curves: dict[str, list[tuple[int, float]]]) -> str:
+        """Return the report of one run as one HTML file."""
+
+    def of_comparison(self, project: Project, runs: Sequence[FinishedRun]) -> str:
+        """Return the report of several runs of a project as one HTML file."""
 
 
 @dataclass(frozen=True)
