@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from measure.conversion import STATIC, Conversion
+from measure.quantizer import LEAST_WEIGHTS
 
 
 class NeedsTare(Exception):
@@ -62,14 +63,6 @@ def _by_quantizer(conversion: Conversion, seed: int) -> list[str]:
         raise NeedsTare("Integer inputs and outputs with these weights take rules of their own.")
     weights, is_static = conversion.weights, conversion.number_format in STATIC
     granularity = "CHANNELWISE" if weights.granularity == "per_channel" else "TENSORWISE"
-    add, activations = "add_weight_only_config", ""
-    if conversion.number_format == "dynamic_range":
-        add = "add_dynamic_config"
-    elif is_static:
-        add = "add_static_config"
-        activations = f"activation_num_bits={8 if conversion.number_format == 'int8' else 16}, "
-    bits = "weight_num_bits" if is_static else "num_bits"
-    scale = "weight_granularity" if is_static else "granularity"
     return [
         "from ai_edge_quantizer import qtyping, quantizer",
         "",
@@ -77,18 +70,51 @@ def _by_quantizer(conversion: Conversion, seed: int) -> list[str]:
         "work = quantizer.Quantizer(float_file)",
         f"GRANULARITY = qtyping.QuantGranularity.{granularity}",
         "operations = qtyping.TFLOperationName",
-        f"work.{add}('.*', operations.ALL_SUPPORTED, {activations}{bits}=8, {scale}=GRANULARITY)",
-        "# LiteRT has 4-bit kernels for dense and convolutional layers only." if weights.bits == 4 else "",
-        f"kernels = {{'FULLY_CONNECTED': {weights.bits}, 'CONV_2D': {weights.bits}, 'DEPTHWISE_CONV_2D': 8, "
-        "'CONV_2D_TRANSPOSE': 8}",
-        "for operation, bits in kernels.items():",
-        f"    work.{add}(",
-        f"        '.*', operations(operation), {activations}{bits}=bits, {scale}=GRANULARITY,",
-        f"        algorithm_key={_ALGORITHMS[weights.algorithm]!r},",
-        "    )",
+        "",
+        *_rules(conversion),
         *(_calibrating(conversion, seed) if is_static else ["ranges = None"]),
         "quantized = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)",
         "tflite = bytes(quantized.quantized_model)",
+    ]
+
+
+def _rules(conversion: Conversion) -> list[str]:
+    weights = conversion.weights
+    algorithm = repr(_ALGORITHMS[weights.algorithm])
+    kernels = (
+        f"KERNELS = {{'FULLY_CONNECTED': {weights.bits}, 'CONV_2D': {weights.bits}, 'DEPTHWISE_CONV_2D': 8, "
+        "'CONV_2D_TRANSPOSE': 8}"
+    )
+    few_bits = ["# LiteRT has 4-bit kernels for dense and convolutional layers only."] if weights.bits == 4 else []
+    if conversion.number_format == "dynamic_range" and weights.bits == 8:
+        return [
+            f"# As the converter does it, kernels of fewer than {LEAST_WEIGHTS:,} weights stay float32.",
+            "config = qtyping.OpQuantizationConfig(",
+            "    weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=8, granularity=GRANULARITY),",
+            "    compute_precision=qtyping.ComputePrecision.INTEGER, explicit_dequantize=False,",
+            f"    min_weight_elements={LEAST_WEIGHTS},",
+            ")",
+            "work.update_quantization_recipe('.*', operations.ALL_SUPPORTED, config,",
+            "                                algorithm_key='min_max_uniform_quantize')",
+            kernels,
+            "for operation in KERNELS:",
+            f"    work.update_quantization_recipe('.*', operations(operation), config, algorithm_key={algorithm})",
+        ]
+    add, bits, scale, activations = "add_weight_only_config", "num_bits", "granularity", ""
+    if conversion.number_format == "dynamic_range":
+        add = "add_dynamic_config"
+    elif conversion.number_format in STATIC:
+        add, bits, scale = "add_static_config", "weight_num_bits", "weight_granularity"
+        activations = f"activation_num_bits={8 if conversion.number_format == 'int8' else 16}, "
+    return [
+        f"work.{add}('.*', operations.ALL_SUPPORTED, {activations}{bits}=8, {scale}=GRANULARITY)",
+        *few_bits,
+        kernels,
+        "for operation, bits in KERNELS.items():",
+        f"    work.{add}(",
+        f"        '.*', operations(operation), {activations}{bits}=bits, {scale}=GRANULARITY,",
+        f"        algorithm_key={algorithm},",
+        "    )",
     ]
 
 

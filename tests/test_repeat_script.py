@@ -108,6 +108,23 @@ def test_a_model_of_keras_2_is_repeated(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"mode": "dynamic_range", "granularity": "per_tensor"},
+        {"mode": "int8", "weight_bits": 4, "algorithm": "OCTAV"},
+        {"mode": "int8_weights_int16_activations"},
+    ],
+    ids=["per tensor", "4 bits", "16x8"],
+)
+def test_what_the_quantizer_writes_is_repeated(service: Service, tmp_path: Path, params: dict[str, Any]) -> None:
+    step = RecipeStep(technique="post_training_quantization", params=params)
+    run = finished(service, project_of(service, EXAMPLE_MODEL, EXAMPLE_DATASET), step)
+    figures, _ = repeated(service, run, tmp_path)
+    assert_same(run, figures)
+
+
+@pytest.mark.slow
 def test_what_only_tare_can_do_is_done_by_its_command_line(
     service: Service, easy_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
