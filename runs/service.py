@@ -517,11 +517,16 @@ class Service:
 
     # --- handing over -----------------------------------------------------------------------------------------------
 
-    def handovers(self) -> tuple[Handover, ...]:
-        """Return the ways in which a finished run can be handed over: script, C array, report, ..."""
+    def handovers(self, project: Project) -> list[tuple[Handover, str]]:
+        """Return the ways to hand over a finished run of a project, each with why it cannot be now, or ""."""
         from runs.handover.files import HANDOVERS
 
-        return HANDOVERS
+        try:
+            self._inputs(project)
+            problem = ""
+        except OSError as error:
+            problem = " ".join(_no_longer_stored(error).problems)
+        return [(entry, problem if entry.repeats else "") for entry in HANDOVERS]
 
     def hand_over(self, run_id: str, kind: str) -> tuple[str, bytes]:
         """Return a finished run as one file to download: its name, and its content.
@@ -603,9 +608,9 @@ class Service:
             model_info=self.model_info(project),
             dataset_info=self.dataset_info(project),
             layers=plan.layers,
-            uploaded_model=upload_path(self.settings, project.model),
-            clean_model=folder / "model.h5",
-            uploaded_dataset=upload_path(self.settings, project.dataset) if project.dataset else None,
+            uploaded_model=_there(upload_path(self.settings, project.model)),
+            clean_model=_there(folder / "model.h5"),
+            uploaded_dataset=_there(upload_path(self.settings, project.dataset)) if project.dataset else None,
             parsed=samples_folder(self.settings, model_id, project.dataset_id, project.options),
         )
 
@@ -621,6 +626,12 @@ class Service:
         """Return what is known of a project's samples; raises OSError where that is no longer stored."""
         folder = samples_folder(self.settings, project.model.upload_id, project.dataset_id, project.options)
         return DatasetInfo.model_validate_json((folder / "info.json").read_text())
+
+
+def _there(path: Path) -> Path:
+    """Return the path of a file; raises OSError where there is none."""
+    path.stat()
+    return path
 
 
 def _no_longer_stored(error: OSError) -> UserError:

@@ -259,7 +259,12 @@ def test_the_zip_has_everything(reporting: Service, runs: list[RunRecord]) -> No
 def test_what_is_no_longer_stored_is_said(
     reporting: Service, runs: list[RunRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    project = reporting.project(runs[1].project_id)
+    assert [problem for _, problem in reporting.handovers(project) if problem] == []
     monkeypatch.setattr("runs.service.stored_plan", lambda *given: None)
+    refused = {entry.kind: problem for entry, problem in reporting.handovers(project) if problem}
+    assert set(refused) == {"script", "notebook"}
+    assert "plan.json" in refused["script"]
     with pytest.raises(UserError, match="no longer stored"):
         reporting.hand_over(runs[1].run_id, "script")
     with zipfile.ZipFile(BytesIO(reporting.hand_over(runs[1].run_id, "zip")[1])) as archive:

@@ -12,7 +12,7 @@ from measure import compact_reader
 from measure.packed_files import PACKINGS
 from runs.handover.source import file_stem
 from runs.records import Artifact, Project, RunRecord
-from ui.formatting import kilobytes, times_smaller
+from ui.formatting import as_text, kilobytes, times_smaller
 from ui.session import service
 
 _NOT_OFFERED = ("report.json", "project.json")
@@ -39,11 +39,10 @@ def draw_downloads(run: RunRecord, project: Project) -> None:
 def _draw_handovers(run: RunRecord, project: Project) -> None:
     """Draw what is written only when somebody asks for it."""
     with st.expander("To hand over: script, notebook, C array, report", key="run:handovers"):
-        for entry in service().handovers():
-            label = f"{entry.title} ({entry.suffix})"
-            content = partial(_handed_over, run.run_id, entry.kind)
-            _button(label, content, entry.file_name(file_stem(run, project)), f"handover:{entry.kind}")
-            st.caption(entry.use)
+        for entry, problem in service().handovers(project):
+            name, content = entry.file_name(file_stem(run, project)), partial(_handed_over, run.run_id, entry.kind)
+            _button(f"{entry.title} ({entry.suffix})", content, name, f"handover:{entry.kind}", disabled=bool(problem))
+            st.caption(as_text(problem) or entry.use)
 
 
 def _handed_over(run_id: str, kind: str) -> bytes:
@@ -86,7 +85,14 @@ def smallest_file(artifacts: list[Artifact]) -> Artifact:
     return min(artifacts, key=lambda artifact: artifact.size_bytes)
 
 
-def _button(label: str, content: Callable[[], bytes], file_name: str, key: str, primary: bool = False) -> None:
+def _button(
+    label: str,
+    content: Callable[[], bytes],
+    file_name: str,
+    key: str,
+    primary: bool = False,
+    disabled: bool = False,
+) -> None:
     st.download_button(
         label,
         partial(content),
@@ -96,4 +102,5 @@ def _button(label: str, content: Callable[[], bytes], file_name: str, key: str, 
         type="primary" if primary else "secondary",
         icon=":material/download:",
         on_click="ignore",
+        disabled=disabled,
     )

@@ -49,6 +49,8 @@ class Handover:
     suffix: str
     """Of what is downloaded; ".zip" where it is several files."""
     files: Callable[[Asked], Files]
+    repeats: bool = False
+    """True where it needs the uploaded files and what was found out about them, not only what the run left."""
 
     def file_name(self, stem: str) -> str:
         """Return the name of what is downloaded."""
@@ -133,8 +135,9 @@ HANDOVERS: tuple[Handover, ...] = (
         "Python with plain TFMOT and LiteRT, its model, its data up to 100 MB, and the versions it needs.",
         ".zip",
         _script,
+        repeats=True,
     ),
-    Handover("notebook", "Notebook to repeat it", "The same as a Jupyter notebook.", ".zip", _notebook),
+    Handover("notebook", "Notebook to repeat it", "The same as a Jupyter notebook.", ".zip", _notebook, repeats=True),
     Handover(
         "header", "C array", "The .tflite as a C header, to compile into firmware for a microcontroller.", ".h", _header
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from measure.conversion import Conversion
@@ -13,7 +14,7 @@ from optimizers.kept import Won
 from optimizers.plain_training import ScriptStep
 from optimizers.recipe import Recipe, RecipeStep
 from runs.handover import parts_measure, parts_training
-from runs.handover.cells import Cell, code, comment, one_line, source_of, words
+from runs.handover.cells import Cell, code, comment, source_of, words
 from runs.handover.data_cells import data_cells, fit_cells
 from runs.handover.source import FinishedRun, Inputs, own_classes
 
@@ -278,9 +279,8 @@ def _measuring_cells(finished: FinishedRun, asks_original: bool) -> list[Cell]:
 
 
 def requirements(finished: FinishedRun) -> str:
-    """Return the versions that were at work, as pip reads them."""
+    """Return the versions that were at work, as pip reads them; of what else is needed, those that are installed."""
     known = dict(finished.report.versions) if finished.report else {}
-    known.pop("keras", None)  # comes with TensorFlow, which names its own
+    known.pop("keras", None)  # comes with TensorFlow
     more = ("ai-edge-quantizer", "pandas", "pyarrow", "pillow", "flatbuffers")
-    lines = [f"{name}=={version}" for name, version in known.items()]
-    return "\n".join([*lines, *(one_line(name) for name in more)]) + "\n"
+    return "".join(f"{name}=={found}\n" for name, found in {**{one: version(one) for one in more}, **known}.items())
