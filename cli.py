@@ -113,11 +113,11 @@ def _report_writer() -> ReportWriter:
 def _export(service: Service, given: argparse.Namespace) -> int:
     """Write the files and print their paths."""
     if len(given.run_id) == 1:
-        paths = service.export(given.run_id[0], given.kind, given.out)
+        paths = service.handovers.export(given.run_id[0], given.kind, given.out)
     elif given.kind != "report":
         raise UserError(f"Several runs can only become a report, got --as {given.kind}. Export them one by one.")
     else:
-        name, content = service.comparison_report(given.run_id)
+        name, content = service.handovers.comparison(given.run_id)
         given.out.mkdir(parents=True, exist_ok=True)
         paths = [given.out / name]
         paths[0].write_bytes(content)

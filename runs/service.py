@@ -29,7 +29,7 @@ from runs.checks import check_layers, check_points
 from runs.durations import expected_seconds
 from runs.executor import LocalExecutor, mark
 from runs.jobs import Job
-from runs.paths import parsed_folder, prepared_folder, samples_folder, upload_path
+from runs.paths import parsed_folder, prepared_folder, samples_folder
 from runs.plan import ModelPlan, estimator_of, stored_plan
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord, Upload
 from runs.report import RunReport
@@ -38,8 +38,8 @@ from runs.store import Store
 from runs.uploads import find_upload, store_upload
 
 if TYPE_CHECKING:
-    from runs.handover.files import Files, Handover
-    from runs.handover.source import FinishedRun, Inputs, ReportWriter
+    from runs.handover.desk import HandoverDesk
+    from runs.handover.source import ReportWriter
 
 EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
 EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
@@ -323,6 +323,13 @@ class Service:
 
     # --- runs -----------------------------------------------------------------------------------------------------
 
+    @property
+    def handovers(self) -> HandoverDesk:
+        """What hands finished runs over: as script, notebook, C array, report or zip, and several as a comparison."""
+        from runs.handover.desk import HandoverDesk
+
+        return HandoverDesk(self, self._reports)
+
     def suggested_fine_tuning(self, project: Project, entry: Technique) -> FineTuning | None:
         """Return a technique's default settings, with enough epochs for a small dataset; None where it trains not."""
         if entry.fine_tuning is None:
@@ -515,105 +522,6 @@ class Service:
                 return RunReport.model_validate_json(artifact.path.read_text())
         return None
 
-    # --- handing over -----------------------------------------------------------------------------------------------
-
-    def handovers(self, project: Project) -> list[tuple[Handover, str]]:
-        """Return the ways to hand over a finished run of a project, each with why it cannot be now, or ""."""
-        from runs.handover.files import HANDOVERS
-
-        try:
-            self._inputs(project)
-            problem = ""
-        except OSError as error:
-            problem = " ".join(_no_longer_stored(error).problems)
-        return [(entry, problem if entry.repeats else "") for entry in HANDOVERS]
-
-    def hand_over(self, run_id: str, kind: str) -> tuple[str, bytes]:
-        """Return a finished run as one file to download: its name, and its content.
-
-        Raises:
-            UserError: there is no such run or kind, the run has no result, or a file that it needs is gone.
-        """
-        from runs.handover.files import handover, zipped
-
-        finished, entry = self._finished(run_id), handover(kind)
-        files, name = self._handed(finished, entry), entry.file_name(finished.stem)
-        if entry.suffix == ".zip":
-            return name, zipped(files, Path(name).stem)
-        content = next(iter(files.values()))
-        return name, content if isinstance(content, bytes) else content.read_bytes()
-
-    def export(self, run_id: str, kind: str, folder: Path) -> list[Path]:
-        """Write a finished run in a folder and return the files; raises UserError as `hand_over`."""
-        from runs.handover.files import EVERYTHING, handover, written
-
-        if kind == EVERYTHING:
-            name, content = self.hand_over(run_id, kind)
-            return written({name: content}, folder)
-        return written(self._handed(self._finished(run_id), handover(kind)), folder)
-
-    def comparison_report(self, run_ids: Sequence[str]) -> tuple[str, bytes]:
-        """Return a report of several runs of one project, in their order: name and content of an HTML file.
-
-        Raises:
-            UserError: fewer than two runs, runs of several projects, or a run without result.
-        """
-        runs = [self._finished(run_id) for run_id in dict.fromkeys(run_ids)]
-        if len(runs) < 2:
-            raise UserError("A comparison needs at least two runs. Choose more.")
-        if len({finished.project.project_id for finished in runs}) > 1:
-            raise UserError("Only runs of one project can be compared: others have another model, data or metric.")
-        try:
-            html = self._writer().of_comparison(runs[0].project, runs)
-        except OSError as error:
-            raise _no_longer_stored(error) from None
-        stem = Path(runs[0].project.model.file_name).stem
-        return f"{stem}-{len(runs)}-runs.html", html.encode()
-
-    def _report(self, finished: FinishedRun) -> str:
-        return self._writer().of_run(finished, self.curves(finished.run.run_id))
-
-    def _writer(self) -> ReportWriter:
-        if self._reports is None:
-            raise UserError("This process has nothing to write reports with. Use the page of the run, or cli.py.")
-        return self._reports
-
-    def _handed(self, finished: FinishedRun, entry: Handover) -> Files:
-        from runs.handover.files import Asked
-
-        try:
-            return entry.files(Asked(finished, lambda: self._inputs(finished.project), lambda: self._report(finished)))
-        except OSError as error:
-            raise _no_longer_stored(error) from None
-
-    def _finished(self, run_id: str) -> FinishedRun:
-        from runs.handover.source import FinishedRun
-
-        run = self.run(run_id)
-        if run.result is None or run.state != "finished":
-            raise UserError("This run has no result to hand over. Wait for it, or run it again.")
-        measured = [other for other in self.runs(run.project_id) if other.is_baseline and other.result]
-        baseline = measured[-1] if measured and not run.is_baseline else None
-        project, artifacts = self.project(run.project_id), tuple(self.artifacts(run_id))
-        return FinishedRun(run, run.result, project, baseline, self.report(run_id), artifacts)
-
-    def _inputs(self, project: Project) -> Inputs:
-        from runs.handover.source import Inputs
-
-        model_id, folder = project.model.upload_id, prepared_folder(self.settings, project.model.upload_id)
-        plan = stored_plan(self.settings, model_id)
-        if plan is None:
-            raise FileNotFoundError(2, "not stored", "plan.json")
-        return Inputs(
-            model_info=self.model_info(project),
-            dataset_info=self.dataset_info(project),
-            layers=plan.layers,
-            uploaded_model=_there(upload_path(self.settings, project.model)),
-            clean_model=_there(folder / "model.h5"),
-            uploaded_dataset=_there(upload_path(self.settings, project.dataset)) if project.dataset else None,
-            parsed=samples_folder(self.settings, model_id, project.dataset_id, project.options),
-        )
-
     def model_info(self, project: Project) -> ModelInfo:
         """Return what is known of a project's model; raises OSError where that is no longer stored."""
         path = prepared_folder(self.settings, project.model.upload_id) / "info.json"
@@ -626,17 +534,6 @@ class Service:
         """Return what is known of a project's samples; raises OSError where that is no longer stored."""
         folder = samples_folder(self.settings, project.model.upload_id, project.dataset_id, project.options)
         return DatasetInfo.model_validate_json((folder / "info.json").read_text())
-
-
-def _there(path: Path) -> Path:
-    """Return the path of a file; raises OSError where there is none."""
-    path.stat()
-    return path
-
-
-def _no_longer_stored(error: OSError) -> UserError:
-    name = Path(str(error.filename or error)).name
-    return UserError(f"A file that this needs is no longer stored ({name}). Run it again.")
 
 
 def _short(name: str) -> str:

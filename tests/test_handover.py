@@ -64,7 +64,7 @@ def artifact_of(service: Service, run: RunRecord, name: str = "model.tflite") ->
 
 
 def test_the_header_holds_the_file(reporting: Service, runs: list[RunRecord]) -> None:
-    name, content = reporting.hand_over(runs[2].run_id, "header")
+    name, content = reporting.handovers.one_file(runs[2].run_id, "header")
     text, tflite = content.decode("ascii"), artifact_of(reporting, runs[2])
     assert name.endswith(".h")
     array = text.split("= {")[1].split("};")[0]
@@ -81,7 +81,7 @@ def test_the_header_compiles_and_is_aligned(
 ) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"there is no {compiler} on this machine")
-    paths = reporting.export(runs[2].run_id, "header", tmp_path)
+    paths = reporting.handovers.export(runs[2].run_id, "header", tmp_path)
     name = identifier(paths[0].stem)
     (tmp_path / "main.txt").write_text(
         f'#include <stdio.h>\n#include <stdint.h>\n#include "{paths[0].name}"\n#include "{paths[0].name}"\n'
@@ -114,7 +114,7 @@ def test_arrays_have_names_of_c(stem: str, expected: str) -> None:
 
 
 def test_a_header_is_the_same_every_time(reporting: Service, runs: list[RunRecord]) -> None:
-    finished = reporting._finished(runs[2].run_id)
+    finished = reporting.handovers.finished(runs[2].run_id)
     assert c_header(finished) == c_header(finished)
 
 
@@ -150,7 +150,7 @@ def test_the_report_shows_what_the_store_holds(reporting: Service, runs: list[Ru
     baseline, pruned = reporting.run(runs[0].run_id).result, reporting.run(runs[1].run_id).result
     assert baseline is not None
     assert pruned is not None
-    name, content = reporting.hand_over(runs[1].run_id, "report")
+    name, content = reporting.handovers.one_file(runs[1].run_id, "report")
     words = words_of(content)
     shown = " ".join(words.shown)
     assert name.endswith(".html")
@@ -170,7 +170,7 @@ def test_the_report_shows_what_the_store_holds(reporting: Service, runs: list[Ru
 
 
 def test_the_figures_of_the_report_are_those_of_the_store(reporting: Service, runs: list[RunRecord]) -> None:
-    figures = figures_of(reporting.hand_over(runs[1].run_id, "report")[1])
+    figures = figures_of(reporting.handovers.one_file(runs[1].run_id, "report")[1])
     points = {trace["customdata"][0][0]: trace for trace in figures[0]["data"] if trace.get("customdata")}
     assert set(points) == {runs[0].run_id, runs[1].run_id}
     result = reporting.run(runs[1].run_id).result
@@ -200,8 +200,8 @@ def _plain(value: Any) -> Any:
 
 def test_what_users_typed_stays_text(reporting: Service, runs: list[RunRecord]) -> None:
     for content in (
-        reporting.hand_over(runs[1].run_id, "report")[1],
-        reporting.comparison_report([run.run_id for run in runs])[1],
+        reporting.handovers.one_file(runs[1].run_id, "report")[1],
+        reporting.handovers.comparison([run.run_id for run in runs])[1],
     ):
         page = content.decode()
         assert "owned" in page
@@ -211,13 +211,13 @@ def test_what_users_typed_stays_text(reporting: Service, runs: list[RunRecord]) 
 
 
 def test_the_baseline_has_a_report_too(reporting: Service, runs: list[RunRecord]) -> None:
-    shown = " ".join(words_of(reporting.hand_over(runs[0].run_id, "report")[1]).shown)
+    shown = " ".join(words_of(reporting.handovers.one_file(runs[0].run_id, "report")[1]).shown)
     assert "exported in float32" in shown
     assert "against the baseline" not in shown
 
 
 def test_a_comparison_has_a_row_for_each_run(reporting: Service, runs: list[RunRecord]) -> None:
-    name, content = reporting.comparison_report([run.run_id for run in reversed(runs)])
+    name, content = reporting.handovers.comparison([run.run_id for run in reversed(runs)])
     shown = " ".join(words_of(content).shown)
     assert name == "easy-3-runs.html"
     for run in runs:
@@ -233,19 +233,19 @@ def test_what_cannot_be_compared_is_said(
     reporting: Service, runs: list[RunRecord], easy_files: tuple[Path, Path]
 ) -> None:
     with pytest.raises(UserError, match="at least two"):
-        reporting.comparison_report([runs[0].run_id, runs[0].run_id])
+        reporting.handovers.comparison([runs[0].run_id, runs[0].run_id])
     prepared = reporting.prepare(easy_files[0], None, DatasetOptions(), FitOverrides())
     other = reporting.baseline(reporting.project_of("Other", prepared).project_id)
     reporting.wait(other.run_id)
     with pytest.raises(UserError, match="one project"):
-        reporting.comparison_report([runs[0].run_id, other.run_id])
+        reporting.handovers.comparison([runs[0].run_id, other.run_id])
 
 
 # --- zip, page, command line ------------------------------------------------------------------------------------------
 
 
 def test_the_zip_has_everything(reporting: Service, runs: list[RunRecord]) -> None:
-    name, content = reporting.hand_over(runs[1].run_id, "zip")
+    name, content = reporting.handovers.one_file(runs[1].run_id, "zip")
     with zipfile.ZipFile(BytesIO(content)) as archive:
         folder = Path(name).stem
         names = {member.removeprefix(f"{folder}/") for member in archive.namelist()}
@@ -253,30 +253,30 @@ def test_the_zip_has_everything(reporting: Service, runs: list[RunRecord]) -> No
             assert archive.read(f"{folder}/{artifact.name}") == artifact.path.read_bytes()
     assert names >= {f"{folder}.h", f"{folder}.html", "repeat/repeat.py", "repeat/repeat.ipynb", "repeat/model.h5"}
     assert not [name for name in names if name.startswith("no_")]
-    assert reporting.hand_over(runs[1].run_id, "zip")[1] == content
+    assert reporting.handovers.one_file(runs[1].run_id, "zip")[1] == content
 
 
 def test_what_is_no_longer_stored_is_said(
     reporting: Service, runs: list[RunRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = reporting.project(runs[1].project_id)
-    assert [problem for _, problem in reporting.handovers(project) if problem] == []
-    monkeypatch.setattr("runs.service.stored_plan", lambda *given: None)
-    refused = {entry.kind: problem for entry, problem in reporting.handovers(project) if problem}
+    assert [problem for _, problem in reporting.handovers.ways(project) if problem] == []
+    monkeypatch.setattr("runs.handover.desk.stored_plan", lambda *given: None)
+    refused = {entry.kind: problem for entry, problem in reporting.handovers.ways(project) if problem}
     assert set(refused) == {"script", "notebook"}
     assert "plan.json" in refused["script"]
     with pytest.raises(UserError, match="no longer stored"):
-        reporting.hand_over(runs[1].run_id, "script")
-    with zipfile.ZipFile(BytesIO(reporting.hand_over(runs[1].run_id, "zip")[1])) as archive:
+        reporting.handovers.one_file(runs[1].run_id, "script")
+    with zipfile.ZipFile(BytesIO(reporting.handovers.one_file(runs[1].run_id, "zip")[1])) as archive:
         reason = next(name for name in archive.namelist() if name.endswith("no_repeat.txt"))
         assert b"no longer stored" in archive.read(reason)
 
 
 def test_mistakes_are_sentences(reporting: Service, runs: list[RunRecord]) -> None:
     with pytest.raises(UserError, match="Choose one of: script, notebook"):
-        reporting.hand_over(runs[1].run_id, "pdf")
+        reporting.handovers.one_file(runs[1].run_id, "pdf")
     with pytest.raises(UserError, match="no run of this address"):
-        reporting.hand_over("0" * 32, "report")
+        reporting.handovers.one_file("0" * 32, "report")
 
 
 def test_the_page_offers_every_way(reporting: Service, runs: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +295,7 @@ def test_the_page_offers_every_way(reporting: Service, runs: list[RunRecord], mo
     by_key = {one.key: one for one in offered}
     for entry in HANDOVERS:
         one = by_key[f"download:handover:{entry.kind}"]
-        name, content = reporting.hand_over(runs[2].run_id, entry.kind)
+        name, content = reporting.handovers.one_file(runs[2].run_id, entry.kind)
         assert (one.file_name, one.data()) == (name, content)
     assert {entry.use for entry in HANDOVERS} <= {caption.value for caption in app.caption}
 
@@ -313,10 +313,10 @@ def test_the_command_line_exports(reporting: Service, runs: list[RunRecord], tmp
     ids = [run.run_id for run in runs]
     ran = cli(home, "export", ids[2], "--as", "header", "--out", tmp_path / "new")
     assert ran.returncode == 0, ran.stderr
-    assert Path(ran.stdout.strip()).read_bytes() == reporting.hand_over(ids[2], "header")[1]
+    assert Path(ran.stdout.strip()).read_bytes() == reporting.handovers.one_file(ids[2], "header")[1]
     compared = cli(home, "export", *ids, "--as", "report", "--out", tmp_path)
     assert compared.returncode == 0, compared.stderr
-    assert Path(compared.stdout.strip()).read_bytes() == reporting.comparison_report(ids)[1]
+    assert Path(compared.stdout.strip()).read_bytes() == reporting.handovers.comparison(ids)[1]
     refused = cli(home, "export", *ids, "--as", "script", "--out", tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "one by one" in refused.stderr

@@ -42,7 +42,7 @@ def finished(service: Service, project: Project, *steps: RecipeStep, name: str =
 
 def repeated(service: Service, run: RunRecord, folder: Path, **environment: str) -> tuple[dict[str, Any], str]:
     """Export the script, run it somewhere else, and return the figures that it wrote and what it printed."""
-    service.export(run.run_id, "script", folder)
+    service.handovers.export(run.run_id, "script", folder)
     known = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "TARE_HOME")}
     ran = subprocess.run(
         [sys.executable, "repeat.py"], cwd=folder, env={**known, **environment}, capture_output=True, text=True,
@@ -152,8 +152,8 @@ def test_the_notebook_has_the_cells_of_the_script(
     project = project_of(service, *easy_files)
     name = "mine\n```import os``` </script><b>\u2028'''"
     run = finished(service, project, RecipeStep(technique="post_training_quantization"), name=name)
-    service.export(run.run_id, "notebook", tmp_path)
-    service.export(run.run_id, "script", tmp_path)
+    service.handovers.export(run.run_id, "notebook", tmp_path)
+    service.handovers.export(run.run_id, "script", tmp_path)
     notebook = json.loads((tmp_path / "repeat.ipynb").read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     cells = notebook["cells"]
@@ -173,11 +173,11 @@ def test_every_technique_writes_lines_for_its_defaults(
     from runs.handover.script import written_down
 
     project = project_of(service, *easy_files)
-    base = service._finished(service.wait(service.baseline(project.project_id).run_id).run_id)
+    base = service.handovers.finished(service.wait(service.baseline(project.project_id).run_id).run_id)
     for entry in TECHNIQUES:
         recipe = Recipe.single(entry.name)
         told = base.__class__(**{**vars(base), "run": base.run.model_copy(update={"recipe": recipe})})
-        problem, steps, converting = written_down(told, service._inputs(project))
+        problem, steps, converting = written_down(told, service.handovers.inputs(project))
         assert (problem, [step.needs_tare for step in steps]) == ("", [""]), entry.name
         compile("\n".join([*steps[0].lines, *converting]), entry.name, "exec")
 

@@ -39,14 +39,14 @@ def draw_downloads(run: RunRecord, project: Project) -> None:
 def _draw_handovers(run: RunRecord, project: Project) -> None:
     """Draw what is written only when somebody asks for it."""
     with st.expander("To hand over: script, notebook, C array, report", key="run:handovers"):
-        for entry, problem in service().handovers(project):
+        for entry, problem in service().handovers.ways(project):
             name, content = entry.file_name(file_stem(run, project)), partial(_handed_over, run.run_id, entry.kind)
             _button(f"{entry.title} ({entry.suffix})", content, name, f"handover:{entry.kind}", disabled=bool(problem))
             st.caption(as_text(problem) or entry.use)
 
 
 def _handed_over(run_id: str, kind: str) -> bytes:
-    return service().hand_over(run_id, kind)[1]
+    return service().handovers.one_file(run_id, kind)[1]
 
 
 def _draw_file(artifact: Artifact, run: RunRecord, project: Project) -> None:

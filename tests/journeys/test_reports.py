@@ -58,7 +58,7 @@ def test_a_report_opens_offline_with_the_numbers_of_the_store(
     service: Service, run: RunRecord, offline: BrowserContext, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     assert run.result is not None
-    tab, events = opened(offline, service.hand_over(run.run_id, "report")[1], tmp_path / "report.html")
+    tab, events = opened(offline, service.handovers.one_file(run.run_id, "report")[1], tmp_path / "report.html")
     cards = tab.locator(".card b").all_inner_texts()
     sizes = [kilobytes(size) for size in (run.result.tflite_bytes, run.result.gzip_bytes)]
     assert cards[:3] == [metric_text("accuracy", run.result.metric), *sizes]
@@ -82,7 +82,7 @@ def test_a_point_of_a_comparison_tells_its_name_as_text(
     service: Service, run: RunRecord, offline: BrowserContext, tmp_path: Path
 ) -> None:
     ids = [service.baseline(run.project_id).run_id, run.run_id]
-    tab, events = opened(offline, service.comparison_report(ids)[1], tmp_path / "comparison.html")
+    tab, events = opened(offline, service.handovers.comparison(ids)[1], tmp_path / "comparison.html")
     tab.locator(".js-plotly-plot").scroll_into_view_if_needed()
     points = tab.locator(".scatterlayer .points path.point")
     assert points.count() == 2
