@@ -16,8 +16,9 @@ from intake.parts import PARTS
 from runs.handover.c_header import c_header
 from runs.handover.cells import as_notebook, as_script
 from runs.handover.data_cells import SAMPLES_FILE
-from runs.handover.script import MODEL_FILE, RECIPE_FILE, Script, requirements, script_of
+from runs.handover.script import MODEL_FILE, Script, requirements, script_of
 from runs.handover.source import FinishedRun, Inputs
+from runs.handover.tare_cells import RECIPE_FILE
 
 DATASET_LIMIT_BYTES = 100_000_000
 """Datasets up to this size go with a script; larger ones are put beside it by whoever has them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -12,28 +12,18 @@ from measure.plain_tools import NeedsTare, conversion_lines
 from optimizers.fine_tuning import TrainingPlan
 from optimizers.kept import Won
 from optimizers.plain_training import ScriptStep
-from optimizers.recipe import Recipe, RecipeStep
+from optimizers.recipe import Recipe
 from runs.handover import parts_measure, parts_training
 from runs.handover.cells import Cell, code, comment, source_of, words
 from runs.handover.data_cells import data_cells, fit_cells
 from runs.handover.source import FinishedRun, Inputs, own_classes
+from runs.handover.tare_cells import WrittenStep, tare_cells
 
 MODEL_FILE = "model.h5"
 """The clean tf_keras copy of the uploaded model, beside the script."""
-RECIPE_FILE = "recipe.yaml"
 FIGURES_FILE = "repeated.json"
 _SPECIAL = ("GroupNormalization", "MaxPooling3D", "AveragePooling3D", "CategoryEncoding")
 """Layers that Tare writes in other operations, because LiteRT lacks or spoils theirs."""
-
-
-@dataclass(frozen=True)
-class WrittenStep:
-    """One step of the recipe as lines, or why it has none."""
-
-    step: RecipeStep
-    lines: list[str]
-    needs_tare: str = ""
-    """A sentence; empty where plain TFMOT does it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ def script_of(finished: FinishedRun, inputs: Inputs) -> Script:
         cells += [cell for number, step in enumerate(steps, start=1) for cell in _step_cells(number, step)]
         cells += [words("## The `.tflite`"), code("without_negative_zeros(model)", *converting)]
     else:
-        cells += _tare_cells(finished, inputs, problem, steps)
+        cells += tare_cells(finished, inputs, problem, steps)
     cells += _measuring_cells(finished, fit.task == "agreement")
     return Script(cells, needs_model, needs_tare=not is_plain)
 
@@ -189,55 +179,6 @@ def _model_cells(inputs: Inputs, finished: FinishedRun) -> list[Cell]:
 
 def _step_cells(number: int, written: WrittenStep) -> list[Cell]:
     return [words(f"## Step {number}: {written.step.entry.title}"), code(*written.lines)]
-
-
-def _tare_cells(finished: FinishedRun, inputs: Inputs, problem: str, steps: Sequence[WrittenStep]) -> list[Cell]:
-    reasons = [comment(problem)] if problem else []
-    for number, written in enumerate(steps, start=1):
-        says = f"needs Tare: {written.needs_tare}" if written.needs_tare else "alone would not need Tare."
-        reasons.append(comment(f"Step {number}, {written.step.entry.title}, {says}"))
-    return [
-        words(
-            "## The steps, by Tare's command line",
-            "",
-            "Set the environment variable `TARE_CODE` to the folder of Tare (the one with `cli.py`), and `TARE_PYTHON` to "
-            "the Python that it is installed in.",
-        ),
-        code(
-            *reasons,
-            "import subprocess",
-            "import sys",
-            "import tempfile",
-            "",
-            "tare = Path(os.environ.get('TARE_CODE', '.')).resolve()",
-            "python = os.environ.get('TARE_PYTHON', sys.executable)",
-            "if not (tare / 'cli.py').is_file():",
-            "    raise SystemExit('Set TARE_CODE to the folder of Tare, the one with cli.py.')",
-            "with tempfile.TemporaryDirectory() as home:",
-            "    command = [",
-            "        python, 'cli.py', 'run',",
-            *(f"        {line}," for line in _flags(finished, inputs)),
-            "        '--out', str(Path(home, 'out')),",
-            "    ]",
-            "    subprocess.run(command, cwd=tare, env={**os.environ, 'TARE_HOME': home}, check=True)",
-            "    tflite = Path(home, 'out', 'model.tflite').read_bytes()",
-        ),
-    ]
-
-
-def _flags(finished: FinishedRun, inputs: Inputs) -> Iterator[str]:
-    project, info = finished.project, inputs.dataset_info
-    yield f"'--model', str(FOLDER / {project.model.file_name!r})"
-    if project.dataset is not None:
-        yield "'--dataset', str(DATASET)"
-        if info.kind == "table" and info.options.label_column and info.label_kind != "none":
-            yield f"'--label', {info.options.label_column!r}"
-        elif info.label_kind == "none":
-            yield "'--no-labels'"
-    yield f"'--task', {project.fit.task!r}"
-    if project.fit.loss != "distillation":
-        yield f"'--project-loss', {project.fit.loss!r}"
-    yield f"'--recipe', str(FOLDER / {RECIPE_FILE!r})"
 
 
 def _measuring_cells(finished: FinishedRun, asks_original: bool) -> list[Cell]:
