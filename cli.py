@@ -1,4 +1,4 @@
-"""The same jobs without a browser: `python cli.py inspect …` and `python cli.py run …`.
+"""The same jobs without a browser: `python cli.py inspect …`, `python cli.py run …` and `python cli.py export …`.
 
 Exit status: 0 finished, 1 the run failed, 2 the user's mistake (a sentence on stderr).
 """
@@ -25,6 +25,8 @@ from optimizers.recipe import RecipeStep, with_suggested_epochs
 from optimizers.sweep import MANY_POINTS, Point, expand
 from optimizers.treatment import counted
 from runs.checks import check_layers, check_points
+from runs.handover.files import HANDOVERS
+from runs.handover.source import ReportWriter
 from runs.recipe_flags import laid_over, pairs_of
 from runs.records import Project, Result, RunRecord
 from runs.service import Prepared, Service
@@ -33,7 +35,7 @@ from runs.service import Prepared, Service
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     given = _parser().parse_args(arguments)
-    service = Service()
+    service = Service(reports=_report_writer() if given.command is _export else None)
     try:
         return int(given.command(service, given))
     except UserError as error:
@@ -81,7 +83,46 @@ def _parser() -> argparse.ArgumentParser:
         "8..64:x2). Each combination becomes a run, and a table of them is printed at the end."
     )
     _add_parameters(run)
+    _add_export(commands)
     return parser
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export", help="write a finished run for others: script, notebook, C array, report, zip"
+    )
+    export.add_argument("run_id", nargs="+", help="of the run; several with --as report are compared")
+    export.add_argument(
+        "--as",
+        dest="kind",
+        required=True,
+        choices=[entry.kind for entry in HANDOVERS],
+        help="; ".join(f"{entry.kind}: {entry.use}" for entry in HANDOVERS).replace("%", "%%"),
+    )
+    export.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write into; default: here")
+    export.set_defaults(command=_export)
+
+
+def _report_writer() -> ReportWriter:
+    """Reports are drawn with the figures of the pages, which take a second to load."""
+    from ui.run_report import Reports
+
+    return Reports()
+
+
+def _export(service: Service, given: argparse.Namespace) -> int:
+    """Write the files and print their paths."""
+    if len(given.run_id) == 1:
+        paths = service.handovers.export(given.run_id[0], given.kind, given.out)
+    elif given.kind != "report":
+        raise UserError(f"Several runs can only become a report, got --as {given.kind}. Export them one by one.")
+    else:
+        name, content = service.handovers.comparison(given.run_id)
+        given.out.mkdir(parents=True, exist_ok=True)
+        paths = [given.out / name]
+        paths[0].write_bytes(content)
+    print("\n".join(map(str, paths)))
+    return 0
 
 
 def _preset_names() -> str:

@@ -74,6 +74,21 @@ def read_npz(path: Path, options: DatasetOptions, scratch: Path) -> ReadFile:
     )
 
 
+def npz_keys(path: Path, options: DatasetOptions) -> dict[PartName, tuple[list[str], str]]:
+    """Return part -> (keys of the samples' arrays, key of the labels or "") that `read_npz` reads from a file."""
+    archive, members = open_zip(path, "a NumPy .npz archive", MEMBER_LIMIT)
+    with archive:
+        keys = [member.filename.removesuffix(".npy") for member in members]
+    names, several = _several(keys, options.input_names)
+    chosen, _, _ = _choose(path.name, keys, several, options)
+    roles = ["x", *(f"x{number}" for number in range(1, len(names)))]
+    return {
+        part: ([chosen[role, part] for role in roles], chosen.get(("y", part), ""))
+        for part in PARTS
+        if ("x", part) in chosen
+    }
+
+
 def _several(keys: Sequence[str], input_names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Key]]:
     """Return the names of the arrays of samples, and what each key holds of them; nothing where x is the only one."""
     named = {key: found for key in keys if (found := _input_of(key, [_plain(name) for name in input_names]))}

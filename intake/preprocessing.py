@@ -61,7 +61,7 @@ def _apply(step: Step, x: Array) -> Array:
         case Scale():
             return _scaled(step, x)
         case Resize():
-            return _resized(x, step.height, step.width)
+            return resized(x, step.height, step.width)
         case Colour(to="rgb"):
             return np.repeat(x, 3, axis=-1)
         case Colour():
@@ -95,7 +95,8 @@ def _scaled(step: Scale, x: Array) -> Array:
             return scaled.astype(np.float32)
 
 
-def _resized(x: Array, height: int, width: int) -> Array:
+def resized(x: Array, height: int, width: int) -> Array:
+    """Return images (n, h, w, c) as (n, height, width, c), bilinear; uint8 stays uint8."""
     if x.shape[1:3] == (height, width):
         return x
     from PIL import Image

@@ -18,12 +18,13 @@ def split_indices(count: int, classes: Array | None, share: float, seed: int) ->
     """
     rng = np.random.default_rng(seed)
     groups = [np.arange(count)] if classes is None else [np.flatnonzero(classes == c) for c in np.unique(classes)]
-    held = [_take(group, share, rng) for group in groups]
+    held = [share_of(group, share, rng) for group in groups]
     held_out = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
     return np.setdiff1d(np.arange(count), held_out), held_out
 
 
-def _take(group: Array, share: float, rng: np.random.Generator) -> Array:
+def share_of(group: Array, share: float, rng: np.random.Generator) -> Array:
+    """Draw a share of a group of indices: at least one of them, and never all."""
     wanted = round(share * len(group))
     wanted = min(max(wanted, 1), len(group) - 1)
     return rng.permutation(group)[:wanted]

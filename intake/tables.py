@@ -125,6 +125,16 @@ def _parse_csv(name: str, text: str, notes: list[str]) -> pd.DataFrame:
     return frame if delimiter == "," else _decimal_commas(frame, notes)
 
 
+def csv_format(path: Path) -> tuple[str, bool]:
+    """Return the delimiter that `read_csv` reads a file with, and whether its first row is a header."""
+    with path.open("rb") as file:
+        head = file.read(2**17)
+    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = head.decode("utf-16" if wide else "utf-8-sig", "replace")
+    delimiter = _guess_delimiter(text)
+    return delimiter, not all(_is_number(cell) for cell in _first_row(text, delimiter))
+
+
 def _first_row(text: str, delimiter: str) -> list[str]:
     try:
         return next(csv.reader(io.StringIO(text.lstrip()), delimiter=delimiter), [])

@@ -11,12 +11,14 @@ from pydantic import Field
 from intake.errors import InvalidParams
 from intake.keras_env import tfmot
 from measure.facts import Fact, WeightOf, located, not_located
+from measure.plain_tools import NeedsTare
 from measure.weights import WeightTensor
 from optimizers.declaration import parameter
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KeptKernel, Won
 from optimizers.kernels import Kernel, kernels_of
 from optimizers.layer_facts import KernelFacts, LayerFacts, kernel_facts
+from optimizers.plain_training import ScriptStep, after_training_lines, require_plain_layers, training_lines
 from optimizers.shared_weights import SharedKernel, SharedWeights
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
@@ -165,6 +167,48 @@ class Clustering(Technique):
                     Fact(claim="distinct weights", layer=weight.layer, asked=asked, measured=measured, met=met)
                 )
         return facts
+
+    def script_lines(self, params: ClusteringParams, step: ScriptStep) -> list[str]:
+        """TFMOT's `cluster_weights` around the same layers."""
+        if step.kept:
+            raise NeedsTare("TFMOT's clustering lets the zeros of an earlier step drift (PR #720).")
+        if params.cluster_per_channel:
+            raise NeedsTare("TFMOT's clustering by channel passes convolutions without bias by.")
+        require_plain_layers(step)
+        acted_on = {weight.layer for weight in self.weights_of(step.layers, params)}
+        for layer in step.layers:
+            if layer.name in acted_on and not _fits_plain_tfmot(layer, params):
+                raise NeedsTare(f"TFMOT's wrapper cannot cluster the {layer.class_name} layer {layer.name} so.")
+        name = f"CLUSTERS_{step.number}"
+        clusters = {layer.name: params.clusters_of(layer.name) for layer in step.layers if layer.name in acted_on}
+        settings = step.settings
+        assert settings is not None
+        return [
+            f"{name} = {clusters!r}",
+            f"tf_keras.utils.set_random_seed({settings.seed})",
+            "",
+            "def cluster(layer):",
+            f"    if layer.name not in {name}:",
+            "        return layer",
+            "    layer.trainable = True",
+            "    return tfmot.clustering.keras.cluster_weights(",
+            f"        layer, number_of_clusters={name}[layer.name],",
+            "        cluster_centroids_init=tfmot.clustering.keras.CentroidInitialization."
+            f"{params.cluster_centroids_init},",
+            "    )",
+            "",
+            "wrapped = clone(model, cluster)",
+            *training_lines(step, "[]"),
+            "model = tfmot.clustering.keras.strip_clustering(wrapped)",
+            *after_training_lines(step),
+        ]
+
+
+def _fits_plain_tfmot(layer: LayerFacts, params: ClusteringParams) -> bool:
+    kinds = ("Dense", "Conv1D", "Conv2D", "Conv3D")
+    large = [params.is_large_enough(layer.name, kernel) for kernel in layer.kernels]
+    fits = all(kernel.size * params.clusters_of(layer.name) <= LARGEST_LOOKUP for kernel in layer.kernels)
+    return layer.class_name in kinds and all(large) and fits
 
 
 def _treatment(layer: LayerFacts, params: ClusteringParams, small_too: bool) -> Treatment:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from intake.errors import InvalidParams
-from optimizers.declaration import Condition, Params, parameter
+from optimizers.declaration import Condition, ParameterSpec, Params, parameter, specs
 
 _SHIFTS = Condition("augmentation", ("shift", "flip_and_shift"), "only where the augmentation shifts")
 _VALIDATES = Condition("train_on_validation", (False,), "only without training on the validation part")
@@ -121,6 +121,12 @@ class FineTuning(Params):
     def shifts_by(self) -> int:
         """Pixels by which training images are moved at most; 0 where they are not."""
         return self.shift_pixels if self.augmentation in _SHIFTS.values else 0
+
+
+def fine_tuning_specs(defaults: FineTuning) -> tuple[ParameterSpec, ...]:
+    """Return the declared fine-tuning settings with these defaults."""
+    own = defaults.model_dump()
+    return tuple(replace(spec, default=own[spec.name]) for spec in specs(FineTuning))
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ import numpy as np
 from intake.errors import InvalidParams
 from measure.conversion import STATIC, Conversion, WeightQuantization
 from measure.facts import Fact, WeightOf, located, not_located
+from measure.plain_tools import NeedsTare
 from measure.quantizer import LEAST_WEIGHTS
 from measure.weights import WeightTensor
 from optimizers.declaration import Condition, parameter
 from optimizers.layer_facts import KernelFacts, LayerFacts
+from optimizers.plain_training import ScriptStep
 from optimizers.stored_kernels import WITHOUT_INTEGERS, blocks_of, stored_dtype, stored_kernels, types_of, why_float
 from optimizers.technique import Technique, TechniqueParams
 from optimizers.treatment import Treatment, acts, left
@@ -138,6 +140,12 @@ class PostTrainingQuantization(Technique):
     def verify(self, params: PostTrainingParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The dtype of each kernel."""
         return verify_dtype("float16" if params.mode == "float16" else "int8", weights, tensors)
+
+    def script_lines(self, params: PostTrainingParams, step: ScriptStep) -> list[str]:
+        """Nothing but the conversion, which follows."""
+        if any(layer.becomes_a_loop for layer in step.layers):
+            raise NeedsTare("A recurrent layer becomes a loop in the file, which no quantizer can calibrate.")
+        return [f"# The weights stay as they are; {params.mode} is a way of writing the file, below."]
 
 
 def _of_inputs(params: PostTrainingParams) -> list[str]:

@@ -11,12 +11,14 @@ import numpy as np
 from intake.errors import InvalidParams
 from measure.conversion import Conversion
 from measure.facts import Fact, WeightOf
+from measure.plain_tools import NeedsTare
 from measure.weights import WeightTensor
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, Won
 from optimizers.kernels import Kernel, kernels_of
 from optimizers.layer_facts import KernelFacts, LayerFacts, kernel_facts
 from optimizers.masks import MaskedKernel, Masks
+from optimizers.plain_training import ScriptStep, after_training_lines, require_plain_layers, training_lines
 from optimizers.pruning_params import PruningParams, contradictions
 from optimizers.pruning_schedule import schedule_steps, schedule_to
 from optimizers.sparse_patterns import fewest_in_groups_kept, largest_blocks_kept, largest_kept
@@ -148,6 +150,48 @@ class Pruning(Technique):
     def verify(self, params: PruningParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The share of zeros of each pruned kernel, and where they must be."""
         return verify_zeros(params, weights, tensors)
+
+    def script_lines(self, params: PruningParams, step: ScriptStep) -> list[str]:
+        """TFMOT's `prune_low_magnitude` around the same layers, with the schedule in steps."""
+        if params.structure != "weights":
+            raise NeedsTare(f"The structure {params.structure} is pruned by masks that TFMOT's wrapper has not.")
+        require_plain_layers(step)
+        weights = self.weights_of(step.layers, params)
+        acted_on = list(dict.fromkeys(weight.layer for weight in weights))
+        for layer in step.layers:
+            if layer.name in acted_on and layer.class_name not in _WRAPPED_BY_TFMOT:
+                raise NeedsTare(f"TFMOT's wrapper cannot prune the {layer.class_name} layer {layer.name}.")
+        assert step.plan is not None
+        steps, name = schedule_steps(params, step.plan), f"SPARSITY_{step.number}"
+        when = f"begin_step={steps.begin_step}, end_step={steps.end_step}, frequency={steps.frequency}"
+        schedule = f"ConstantSparsity(sparsity, {when})"
+        if params.is_polynomial:
+            schedule = (
+                f"PolynomialDecay(min({params.initial_sparsity!r}, sparsity), sparsity, {when}, power={params.power!r})"
+            )
+        callbacks = "[tfmot.sparsity.keras.UpdatePruningStep()]"
+        if "zeros" in step.kept:
+            callbacks = f"[tfmot.sparsity.keras.UpdatePruningStep(), keep_zeros(wrapped, model, {name})]"
+        return [
+            f"{name} = { ({layer: params.sparsity_of(layer) for layer in acted_on})!r}",
+            "",
+            "def prune(layer):",
+            f"    if layer.name not in {name}:",
+            "        return layer",
+            f"    layer.trainable, sparsity = True, {name}[layer.name]",
+            f"    schedule = tfmot.sparsity.keras.{schedule}",
+            "    return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)",
+            "",
+            "wrapped = clone(model, prune)",
+            *training_lines(step, callbacks),
+            "model = tfmot.sparsity.keras.strip_pruning(wrapped)",
+            *after_training_lines(step),
+        ]
+
+
+_WRAPPED_BY_TFMOT = (
+    "Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "SeparableConv1D", "SeparableConv2D",
+)  # fmt: skip
 
 
 def _mask_of(layer: Any, kernel: Kernel, params: PruningParams) -> Callable[[np.ndarray, float], np.ndarray]:

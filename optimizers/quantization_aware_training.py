@@ -13,6 +13,7 @@ from intake.errors import InvalidParams
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.loops import becomes_a_loop
+from measure.plain_tools import NeedsTare
 from measure.weights import WeightTensor
 from optimizers.activation_ranges import set_activation_ranges
 from optimizers.declaration import parameter
@@ -20,6 +21,7 @@ from optimizers.emulated_layers import emulated_layers, why_not_emulated
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KernelKey
 from optimizers.layer_facts import KernelFacts, LayerFacts
+from optimizers.plain_training import ScriptStep, after_training_lines, training_lines
 from optimizers.post_training_quantization import in_a_loop, quantized_kernels, scale_bytes
 from optimizers.quantization_scheme import WeightScheme, float_weights, last_part, quantization_aware
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
@@ -222,6 +224,29 @@ class QuantizationAwareTraining(Technique):
     ) -> list[Fact]:
         """The dtype of each kernel and, under 8 bits, its number of values."""
         return verify_bits(weights, tensors)
+
+    def script_lines(self, params: QuantizationAwareParams, step: ScriptStep) -> list[str]:
+        """TFMOT's 8-bit scheme on every layer, where it can take every layer."""
+        if params.fewest_bits < 8 or not params.per_axis or params.weight_range != "min_max":
+            raise NeedsTare("TFMOT's scheme rounds every layer to 8 bits, by its largest weight.")
+        if "values" in step.kept:
+            raise NeedsTare("TFMOT's scheme loses the shared values of an earlier step.")
+        if params.leave_as_is:
+            raise NeedsTare("It leaves layers in float32, which TFMOT's scheme quantizes beside the others.")
+        obstacle = next((layer for layer in step.layers if layer.obstacles.get(self.name)), None)
+        if obstacle is not None:
+            raise NeedsTare(f"{obstacle.obstacles[self.name]} It stops at the layer {obstacle.name}.")
+        settings, names = step.settings, [layer.name for layer in step.layers if layer.kernels]
+        assert settings is not None
+        return [
+            f"samples = representative({params.representative_samples}, seed={settings.seed})",
+            f"tf_keras.utils.set_random_seed({settings.seed})",
+            "wrapped = tfmot.quantization.keras.quantize_model(clone(model))",
+            "start_ranges(wrapped, samples)",
+            *training_lines(step, f"[keep_zeros(wrapped, model, {names!r})]" if "zeros" in step.kept else "[]"),
+            "model = wrapped",
+            *after_training_lines(step),
+        ]
 
 
 _IN_A_LOOP = (

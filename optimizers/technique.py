@@ -12,12 +12,14 @@ from intake.errors import DoesNotFit, InvalidParams
 from intake.keras_env import keras2
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
+from measure.plain_tools import NeedsTare
 from measure.weights import WeightTensor
 from optimizers.declaration import OF_LAYERS, Params, parameter, specs
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Kept, KernelKey, Won
 from optimizers.kernels import kernels_of
 from optimizers.layer_facts import KernelFacts, LayerFacts
+from optimizers.plain_training import ScriptStep
 from optimizers.treatment import Treatment, left
 
 
@@ -184,6 +186,21 @@ class Technique:
     def verify(self, params: Any, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """Return what was asked beside what the exported file shows, one fact for each weight acted on."""
         return []
+
+    def script_lines(self, params: Any, step: ScriptStep) -> list[str]:
+        """Return the Python lines that do with plain tf_keras and TFMOT what the technique does, without Tare.
+
+        They turn `model`, a tf_keras model, into the next `model`, with the functions of `runs.handover.parts_training`.
+        What `conversion` says is written by others.
+
+        Args:
+            params: the technique's own.
+            step: where it stands in the recipe, and on which layers it acts.
+
+        Raises:
+            NeedsTare: plain TFMOT cannot do it; the message says why.
+        """
+        raise NeedsTare(f"{self.title} is not written for plain TFMOT.")
 
 
 def clone_with_weights(model: Any, wrap_layer: Any = None) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -41,6 +41,10 @@ from runs.speed_job import read_speeds, speed_request
 from runs.store import Store
 from runs.uploads import find_upload, store_upload
 
+if TYPE_CHECKING:
+    from runs.handover.desk import HandoverDesk
+    from runs.handover.source import ReportWriter
+
 EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
 EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
 WAIT_SECONDS = 0.5
@@ -66,8 +70,10 @@ class Prepared:
 class Service:
     """One per process. Thread-safe."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, reports: ReportWriter | None = None) -> None:
+        """`reports` writes reports: the one of `ui.run_report`, which this room must not know."""
         self.settings = settings or Settings()
+        self._reports = reports
         self._store = Store(self.settings)
         self._known = KnownRuns(self._store)
         self._executor = LocalExecutor(self.settings, self._store)
@@ -321,6 +327,13 @@ class Service:
         self._store.delete_project(project_id)
 
     # --- runs -----------------------------------------------------------------------------------------------------
+
+    @property
+    def handovers(self) -> HandoverDesk:
+        """What hands finished runs over: as script, notebook, C array, report or zip, and several as a comparison."""
+        from runs.handover.desk import HandoverDesk
+
+        return HandoverDesk(self, self._reports)
 
     def suggested_fine_tuning(self, project: Project, entry: Technique) -> FineTuning | None:
         """Return a technique's default settings, with enough epochs for a small dataset; None where it trains not."""

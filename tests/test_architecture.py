@@ -15,7 +15,7 @@ ORDER = ("app", "pages", "ui", "runs", "optimizers", "measure", "intake")
 MAY_IMPORT = {
     **{room: set(ORDER[index:]) for index, room in enumerate(ORDER)},
     "app": {"ui"},  # the pages are named to Streamlit by path, never imported
-    "cli": {"runs", "optimizers", "measure", "intake"},
+    "cli": {"ui", "runs", "optimizers", "measure", "intake"},  # of ui only what writes reports, see below
     "docs": {"docs", "bench", "runs", "optimizers", "measure", "intake"},
     "samples": {"samples", "intake"},
     "bench": {"bench", "runs", "optimizers", "measure", "intake"},
@@ -90,6 +90,11 @@ def test_imports_go_one_way() -> None:
 
 def test_every_room_has_its_rule() -> None:
     assert {room(path) for path in OURS} - set(MAY_IMPORT) == set()
+
+
+def test_the_command_line_draws_only_reports() -> None:
+    assert {name for name in imports(Path("cli.py")) if name.split(".")[0] == "ui"} == {"ui.run_report"}
+    assert loaded_by(["ui.run_report"]) & (HEAVY | {"streamlit"}) == set()
 
 
 def test_streamlit_stays_in_the_ui() -> None:

@@ -10,8 +10,9 @@ import streamlit as st
 
 from measure import compact_reader
 from measure.packed_files import PACKINGS
+from runs.handover.source import file_stem
 from runs.records import Artifact, Project, RunRecord
-from ui.formatting import kilobytes, times_smaller
+from ui.formatting import as_text, kilobytes, times_smaller
 from ui.session import service
 
 _NOT_OFFERED = ("report.json", "project.json")
@@ -32,6 +33,20 @@ def draw_downloads(run: RunRecord, project: Project) -> None:
             _draw_file(artifact, run, project)
     if packed & set(found):
         _draw_packed(found, run, project)
+    _draw_handovers(run, project)
+
+
+def _draw_handovers(run: RunRecord, project: Project) -> None:
+    """Draw what is written only when somebody asks for it."""
+    with st.expander("To hand over: script, notebook, C array, report", key="run:handovers"):
+        for entry, problem in service().handovers.ways(project):
+            name, content = entry.file_name(file_stem(run, project)), partial(_handed_over, run.run_id, entry.kind)
+            _button(f"{entry.title} ({entry.suffix})", content, name, f"handover:{entry.kind}", disabled=bool(problem))
+            st.caption(as_text(problem) or entry.use)
+
+
+def _handed_over(run_id: str, kind: str) -> bytes:
+    return service().handovers.one_file(run_id, kind)[1]
 
 
 def _draw_file(artifact: Artifact, run: RunRecord, project: Project) -> None:
@@ -70,7 +85,14 @@ def smallest_file(artifacts: list[Artifact]) -> Artifact:
     return min(artifacts, key=lambda artifact: artifact.size_bytes)
 
 
-def _button(label: str, content: Callable[[], bytes], file_name: str, key: str, primary: bool = False) -> None:
+def _button(
+    label: str,
+    content: Callable[[], bytes],
+    file_name: str,
+    key: str,
+    primary: bool = False,
+    disabled: bool = False,
+) -> None:
     st.download_button(
         label,
         partial(content),
@@ -80,10 +102,5 @@ def _button(label: str, content: Callable[[], bytes], file_name: str, key: str, 
         type="primary" if primary else "secondary",
         icon=":material/download:",
         on_click="ignore",
+        disabled=disabled,
     )
-
-
-def file_stem(run: RunRecord, project: Project) -> str:
-    """Return a name for downloads that tells runs apart: "digits_cnn-pruning-3fa9c1"."""
-    words = "-".join(step.technique for step in run.recipe.steps) or "baseline"
-    return f"{PurePath(project.model.file_name).stem}-{words}-{run.run_id[:6]}"

@@ -12,8 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from optimizers.declaration import OF_LAYERS, ParameterSpec, specs
-from optimizers.fine_tuning import FineTuning
+from optimizers.declaration import OF_LAYERS, ParameterSpec
 from optimizers.sweep import SWEPT
 from ui.drafts import start_of
 from ui.setting_texts import help_text, label_text
@@ -28,12 +27,6 @@ def widget_key(prefix: str, name: str) -> str:
 def fine_tuning_prefix(prefix: str) -> str:
     """Return the prefix of a technique's fine-tuning settings."""
     return f"{prefix}:fine_tuning"
-
-
-def fine_tuning_specs(defaults: FineTuning) -> tuple[ParameterSpec, ...]:
-    """Return the declared fine-tuning settings with these defaults."""
-    own = defaults.model_dump()
-    return tuple(replace(spec, default=own[spec.name]) for spec in specs(FineTuning))
 
 
 def without_choices(spec: ParameterSpec, reasons: dict[Any, str]) -> ParameterSpec:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from optimizers import TECHNIQUES, technique
 from optimizers.declaration import ParameterSpec, specs
-from optimizers.fine_tuning import FineTuning
+from optimizers.fine_tuning import FineTuning, fine_tuning_specs
 from optimizers.recipe import RecipeStep
 from optimizers.sweep import first_point
 from optimizers.technique import Technique
@@ -28,7 +28,7 @@ from ui.chain import (
     technique_key,
 )
 from ui.formatting import as_text
-from ui.forms import draw_params, fine_tuning_prefix, fine_tuning_specs, read_params, without_choices
+from ui.forms import draw_params, fine_tuning_prefix, read_params, without_choices
 from ui.session import service
 from ui.setting_texts import setting_text
 

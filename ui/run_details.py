@@ -10,8 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from intake.fit import Fit
 from measure.facts import Fact
-from optimizers.declaration import ParameterSpec, specs
-from optimizers.recipe import Recipe, RecipeStep
+from optimizers.recipe import Recipe
 from runs.records import Result, RunRecord
 from runs.report import RunReport
 from ui.formatting import (
@@ -25,8 +24,8 @@ from ui.formatting import (
     seconds,
     shape_text,
 )
-from ui.forms import fine_tuning_specs
 from ui.frames import SIZES, is_within_noise
+from ui.setting_rows import HEADINGS, setting_rows
 from ui.why_size import as_markdown, size_reasons
 from ui.wording import METRIC_HELP, METRICS
 
@@ -115,34 +114,8 @@ def draw_recipe(recipe: Recipe) -> None:
         st.caption("None: the model as it was uploaded, exported in float32.")
     for step in recipe.steps:
         st.markdown(f"**{step.entry.title}**")
-        st.dataframe(_settings_table(step), hide_index=True, height="content", alt=f"Settings of {step.entry.title}")
-
-
-def _settings_table(step: RecipeStep) -> pd.DataFrame:
-    given = {**step.params, **(step.fine_tuning or {})}
-    defaults = step.entry.fine_tuning
-    declared = [*specs(step.entry.Params), *(fine_tuning_specs(defaults) if defaults else ())]
-    rows = [
-        {
-            "Setting": spec.label,
-            "Value": _value_text(given[spec.name], spec),
-            "Default": _value_text(spec.default, spec),
-        }
-        for spec in declared
-        if spec.name in given and (spec.only_if is None or spec.only_if.holds(given))
-    ]
-    return pd.DataFrame(rows, columns=["Setting", "Value", "Default"])
-
-
-def _value_text(value: object, spec: ParameterSpec) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{layer} {entry:g}" for layer, entry in value.items()) or "none"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{text} {spec.unit}".strip()
+        rows = pd.DataFrame(setting_rows(step), columns=list(HEADINGS))
+        st.dataframe(rows, hide_index=True, height="content", alt=f"Settings of {step.entry.title}")
 
 
 def draw_facts(facts: tuple[Fact, ...]) -> None:

@@ -13,6 +13,7 @@ from intake.errors import UserError
 from runs.records import Project, RunRecord
 from runs.service import Service
 from ui.formatting import sentences
+from ui.run_report import Reports
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -37,7 +38,7 @@ def begin_page() -> None:
 @st.cache_resource(show_spinner="Starting the workers …")
 def service() -> Service:
     """Return the service of this process; the first call starts its workers."""
-    started = Service()
+    started = Service(reports=Reports())
     started.start()
     return started
 
