@@ -11,8 +11,8 @@ from intake.dataset_info import RANDOM_INPUTS, RANDOM_INPUTS_NOTE, DatasetInfo, 
 from intake.errors import UserError
 from intake.fit import FitOverrides, MatchReport
 from intake.model_info import ModelInfo
+from runs.files_in import options_for
 from runs.records import Upload
-from runs.service import options_for
 from ui.dataset_options import draw_options
 from ui.dataset_view import draw_dataset
 from ui.fit_step import draw_overrides, draw_report
