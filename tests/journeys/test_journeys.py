@@ -149,6 +149,8 @@ def upload_both(page: Page, app: App, model: Path, dataset: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(model)
     expect(page.get_by_text(model.name).first).to_be_visible()
     expect(page.get_by_text(re.compile("parameters", re.I)).first).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(page.get_by_text("What to expect of each technique")).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    settled(page)  # a file that is chosen while the page is drawn anew is lost with the old field
     page.locator("input[type=file]").last.set_input_files(dataset)
     expect(page.get_by_text(dataset.name).first).to_be_visible()
 
