@@ -29,12 +29,11 @@ class Bar:
         return {"gzip": "gzip", "tflite": ".tflite", "download": "smallest download"}[self.measure]
 
     def __str__(self) -> str:
-        name = self.title
         parts = []
         if self.least_times is not None:
-            parts.append(f"{name} ≥ {self.least_times:g}×")
+            parts.append(f"{self.title} ≥ {self.least_times:g}×")
         if self.most_bytes is not None:
-            parts.append(f"{name} ≤ {self.most_bytes:,} B")
+            parts.append(f"{self.title} ≤ {self.most_bytes:,} B")
         if self.most_loss is not None:
             parts.append(f"loss ≤ {self.most_loss:g}")
         if self.least_accuracy is not None:

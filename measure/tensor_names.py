@@ -45,7 +45,7 @@ def with_short_names(tflite: bytes, model: Any, *, is_final: bool) -> bytes:
 
 
 def _final(names: Sequence[str], tensor: Any, is_computed: bool) -> Sequence[str]:
-    """What is computed is put out by the last layer; a bias goes with the first one's kernel."""
+    """Of names with the last layer first: what is computed has the last one's, a bias that of its kernel, the first."""
     if is_computed:
         return names[:1]
     return names[-1:] if tensor.shape is not None and len(tensor.shape) == 1 else names
