@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 SCREENSHOTS = ROOT / "tests" / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SCRIPT_TIMEOUT_MS = 30_000
+"""Longest time that drawing a page may take while the tests of another file use the same processors."""
+
+expect.set_options(timeout=SCRIPT_TIMEOUT_MS)
 
 
 @dataclass(frozen=True)

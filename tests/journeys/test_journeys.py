@@ -20,7 +20,6 @@ from tests.journeys.conftest import App
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 RUN_TIMEOUT_MS = 240_000
-SCRIPT_TIMEOUT_MS = 30_000
 PLOT = ".st-key-project-chart .js-plotly-plot"
 POINTS = f"{PLOT} .scatterlayer .points path.point"
 
@@ -32,11 +31,11 @@ def open_example(page: Page, app: App) -> None:
     expect(page).to_have_url(re.compile(r"project=\d+"), timeout=RUN_TIMEOUT_MS)
     heading, plot = page.get_by_role("heading", name="New run"), page.locator(PLOT)
     try:
-        expect(heading).to_be_visible(timeout=SCRIPT_TIMEOUT_MS)
+        expect(heading).to_be_visible()
         expect(plot).to_be_visible(timeout=RUN_TIMEOUT_MS / 4)
     except AssertionError:  # on a busy machine Streamlit sometimes leaves a page blank right after it was switched to
         page.reload()
-        expect(heading).to_be_visible(timeout=SCRIPT_TIMEOUT_MS)
+        expect(heading).to_be_visible()
         expect(plot).to_be_visible(timeout=RUN_TIMEOUT_MS)
 
 
@@ -50,7 +49,7 @@ def choose(page: Page, entry: Technique) -> None:
 def settled(page: Page) -> None:
     """Wait until the script of the page has run."""
     idle = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
-    expect(idle).to_be_visible(timeout=SCRIPT_TIMEOUT_MS)
+    expect(idle).to_be_visible()
 
 
 def queue(page: Page, app: App, name: str) -> None:
@@ -101,7 +100,7 @@ def test_a_preset_becomes_a_sweep_of_tagged_runs(page: Page, app: App) -> None:
     settled(page)
     page.get_by_role("combobox", name=re.compile("Mode")).click()
     page.get_by_role("option", name="float16", exact=True).click()
-    expect(page.locator(".st-key-new_run-run button")).to_have_text("Queue 2 runs", timeout=SCRIPT_TIMEOUT_MS)
+    expect(page.locator(".st-key-new_run-run button")).to_have_text("Queue 2 runs")
     page.keyboard.press("Escape")  # what lies behind the open list cannot be clicked
     page.get_by_role("button", name="Queue 2 runs").click()
     until(lambda: len(runs_of(app)) == before + 2)
@@ -204,7 +203,7 @@ def test_cancel_refresh_and_a_light_server(page: Page, app: App) -> None:
     expect(page.get_by_text(re.compile(r"Fine-tuning, step"))).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("Cancelled").or_(page.get_by_role("heading", name="New run"))).to_be_visible()
-    expect(page.get_by_text(re.compile(r"Fine-tuning, step"))).to_be_hidden(timeout=SCRIPT_TIMEOUT_MS)
+    expect(page.get_by_text(re.compile(r"Fine-tuning, step"))).to_be_hidden()
 
 
 def test_unknown_address_is_friendly(page: Page, app: App) -> None:
