@@ -16,7 +16,7 @@ from runs.records import Project, RunRecord, Upload
 from runs.settings import Settings
 from runs.store import Store
 from tests.journeys.conftest import App
-from tests.journeys.test_journeys import PLOT, POINTS, SCRIPT_TIMEOUT_MS, settled
+from tests.journeys.test_journeys import PLOT, POINTS, settled
 from tests.test_charts import ACCURACY, result
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(600)]
@@ -39,14 +39,6 @@ def project(app: App) -> Iterator[Project]:
         add_made_up_run(store, project, measured, number)
     yield project
     store.delete_project(project.project_id)  # other journeys count on theirs
-
-
-@pytest.fixture(autouse=True)
-def patience() -> Iterator[None]:
-    """Scripts take seconds while the machine is busy."""
-    expect.set_options(timeout=SCRIPT_TIMEOUT_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def open_project(page: Page, app: App, project: Project, query: str = "") -> None:
