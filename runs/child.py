@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from runs.settings import Settings
+from runs.worker_environment import worker_environment
 
 ROOT = Path(__file__).parent.parent
 TERMINATE_SECONDS = 2.0
@@ -43,7 +44,7 @@ class ChildDied(Exception):
         """For the user."""
         if self.exit_code == -signal.SIGKILL:
             return (
-                "The worker was killed by the operating system, most likely because memory ran out. "
+                "The worker was killed from outside, most likely by the operating system because memory ran out. "
                 "Use a smaller batch size, or give the machine more memory."
             )
         if self.by_signal:
@@ -61,7 +62,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "runs.worker"],
                 cwd=ROOT,
-                env=_environment(settings, one_dnn),
+                env=worker_environment(settings, one_dnn),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -123,13 +124,3 @@ class Child:
                 return
             except subprocess.TimeoutExpired:
                 continue
-
-
-def _environment(settings: Settings, one_dnn: bool) -> dict[str, str]:
-    return {
-        **os.environ,
-        "TARE_HOME": str(settings.home.resolve()),
-        "MLFLOW_TRACKING_URI": settings.tracking_uri,
-        "TF_ENABLE_ONEDNN_OPTS": "1" if one_dnn else "0",
-        "PYTHONUNBUFFERED": "1",
-    }

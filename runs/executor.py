@@ -21,6 +21,7 @@ from runs.child import Child, ChildDied
 from runs.jobs import Job
 from runs.paths import log_path, scratch_folder
 from runs.records import RunState
+from runs.run_limits import RunLimits
 from runs.settings import Settings
 from runs.store import Store
 
@@ -217,12 +218,19 @@ class _Slot(threading.Thread):
     def _execute(self, run_id: str, one_dnn: bool = True) -> None:
         child = self._warm_child(one_dnn)
         child.send({"kind": "execute", "run_id": run_id, "log": str(log_path(self._settings, run_id))})
+        limits = RunLimits(self._settings)
         while child.receive(POLL_SECONDS) is None:
             if self._store.is_cancel_requested(run_id):
-                child.end()
-                if self._store.run(run_id).is_active:  # it may have finished just before
-                    self._store.set_state(run_id, "cancelled")
+                self._stop(child, run_id, "cancelled")
                 return
+            if broken := limits.broken_by(child):
+                self._stop(child, run_id, "failed", broken)
+                return
+
+    def _stop(self, child: Child, run_id: str, state: RunState, sentence: str = "") -> None:
+        child.end()
+        if self._store.run(run_id).is_active:  # it may have finished just before
+            self._store.set_state(run_id, state, sentence)
 
     def _do_job(self, task: _JobTask) -> None:
         try:

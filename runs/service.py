@@ -26,6 +26,7 @@ from runs.checks import check_layers, check_points
 from runs.durations import expected_seconds
 from runs.executor import LocalExecutor, mark
 from runs.files_in import FilesIn, Prepared
+from runs.home_lock import HomeLock
 from runs.jobs import Job
 from runs.known_runs import KnownRuns
 from runs.labels import cleaned_labels
@@ -59,9 +60,14 @@ class Service(FilesIn):
         super().__init__(settings, LocalExecutor(settings, self._store))
         self._reports = reports
         self._known = KnownRuns(self._store)
+        self.home_lock = HomeLock(settings.folder(""))
 
     def start(self) -> None:
-        """Warm the workers up, and take over what an ended process left: queued runs run, running ones are over."""
+        """Warm the workers up, and take over what an ended process left: queued runs run, running ones are over.
+
+        Raises UserError where another dashboard is using the home folder.
+        """
+        self.home_lock.take()
         self._executor.start()
         project_ids = [project.project_id for project in self.projects()]
         for run in self._store.runs(project_ids, "running"):
@@ -75,6 +81,7 @@ class Service(FilesIn):
         """End the workers that this process started; what they had not finished is interrupted."""
         for run_id in self._executor.stop():
             mark(self._store, run_id, "interrupted", INTERRUPTED)
+        self.home_lock.release()
 
     # --- projects -------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,19 @@ class Settings(BaseSettings):
     worker_memory_mb: int = Field(
         4096, ge=512, description="A worker that holds more memory than this after a run is replaced by a fresh one."
     )
+    run_memory_mb: int = Field(
+        0,
+        ge=0,
+        description="A run that holds more memory than this is stopped and says so; 0: three quarters of the machine's.",
+    )
+    run_minutes: int = Field(
+        1440, ge=0, description="A run that takes longer than this is stopped and says so; 0: no limit."
+    )
+    worker_variables: str = Field(
+        "",
+        description="Further environment variables that workers get, separated by commas, `*` allowed. They get those "
+        "of Python, TensorFlow and the run store, but none that could hold a secret of something else.",
+    )
     max_upload_mb: int = Field(1024, ge=1, description="Largest file that can be uploaded.")
 
     custom_object_modules: str = Field(
@@ -49,5 +62,5 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
         variable = alias.choices[0] if isinstance(alias, AliasChoices) else f"TARE_{name.upper()}"
-        rows.append(f"| `{variable}` | {field.default or '(empty)'} | {field.description} |")
+        rows.append(f"| `{variable}` | {'(empty)' if field.default == '' else field.default} | {field.description} |")
     return "\n".join(rows)

@@ -214,9 +214,23 @@ def test_native_crash_is_survived_by_one_retry(service: Service, project: Projec
     assert report.one_dnn
 
 
+def test_run_over_its_memory_is_stopped_and_the_next_goes_on(
+    service: Service, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for slot in service._executor._slots:
+        monkeypatch.setattr(slot, "_settings", service.settings.model_copy(update={"run_memory_mb": 64}))
+    stopped = service.wait(service.submit(project.project_id, LONG).run_id)
+    assert stopped.state == "failed"
+    assert "64 MB are the most" in stopped.error
+    monkeypatch.undo()
+    after = service.wait(service.submit(project.project_id, Recipe.single("post_training_quantization")).run_id)
+    assert after.state == "finished"
+
+
 def test_restart_marks_lost_runs_and_requeues_waiting_ones(service: Service, project: Project) -> None:
     """Runs that a process left behind which is no longer alive."""
     lost, waiting = (leave_behind(service.settings, project, state) for state in ("running", "queued"))
+    service.home_lock.release()  # as the system does where a process ends
     successor = Service(service.settings)
     successor.start()
     try:
@@ -225,6 +239,7 @@ def test_restart_marks_lost_runs_and_requeues_waiting_ones(service: Service, pro
         until(lambda: successor.run(waiting).state == "finished")
     finally:
         successor.stop()
+        service.home_lock.take()
 
 
 def leave_behind(settings: Settings, project: Project, state: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import streamlit as st
@@ -12,6 +13,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from intake.errors import UserError
 from runs.records import Project, RunRecord
 from runs.service import Service
+from runs.settings import Settings
 from ui.formatting import sentences
 from ui.run_report import Reports
 
@@ -33,14 +35,33 @@ def begin_page() -> None:
     if PagesManager.uses_pages_directory:
         PagesManager.uses_pages_directory = False
         st.rerun()
+    try:
+        service()
+    except UserError as error:
+        show_problems(error.problems)
+        st.stop()
 
 
 @st.cache_resource(show_spinner="Starting the workers …")
 def service() -> Service:
-    """Return the service of this process; the first call starts its workers."""
-    started = Service(reports=Reports())
-    started.start()
-    return started
+    """Return the service of this process; the first call starts its workers.
+
+    Raises UserError where another dashboard is using the home folder.
+    """
+    settings = Settings()
+    return _started(settings.home.resolve(), settings)
+
+
+_services: dict[Path, Service] = {}
+
+
+def _started(home: Path, settings: Settings) -> Service:
+    """Streamlit's menu can clear its cache; the service, which holds its home folder, is kept nevertheless."""
+    if home not in _services:
+        started = Service(settings, Reports())
+        started.start()
+        _services[home] = started
+    return _services[home]
 
 
 def address(name: str) -> str:

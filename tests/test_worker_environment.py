@@ -1,0 +1,68 @@
+"""What a worker inherits (no secret of anything else), and how much it may take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runs.child import Child
+from runs.run_limits import RunLimits
+from runs.settings import Settings
+from runs.worker_environment import worker_environment
+
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "a",
+    "GITHUB_TOKEN": "b",
+    "DATABASE_URL": "c",
+    "SSH_AUTH_SOCK": "d",
+    "HOME": "/root",
+}
+
+
+def test_secrets_stay_behind(settings: Settings) -> None:
+    given = worker_environment(settings, True, {**SECRETS, "PATH": "/bin", "TF_CPP_MIN_LOG_LEVEL": "3"})
+    assert not set(given) & (set(SECRETS) - {"HOME"})
+    assert given["PATH"] == "/bin"
+    assert given["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    assert Path(given["HOME"]).is_relative_to(settings.home)
+    assert Path(given["TMPDIR"]).is_dir()
+
+
+def test_a_remote_store_takes_its_credentials_along(tmp_path: Path) -> None:
+    remote = Settings(home=tmp_path, tracking_uri="http://127.0.0.1:1")
+    given = worker_environment(remote, True, {**SECRETS, "MLFLOW_TRACKING_TOKEN": "t"})
+    assert given["AWS_SECRET_ACCESS_KEY"] == "a"
+    assert given["MLFLOW_TRACKING_TOKEN"] == "t"
+    assert "GITHUB_TOKEN" not in given
+
+
+def test_an_administrator_can_name_more(tmp_path: Path) -> None:
+    asked = Settings(home=tmp_path, worker_variables="DATABASE_URL, SSH_*")
+    assert {"DATABASE_URL", "SSH_AUTH_SOCK"} <= set(worker_environment(asked, True, SECRETS))
+
+
+def test_the_process_itself_has_them_not(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TARE_TEST_MARK", "1")
+    monkeypatch.setenv("GITHUB_TOKEN", "secret")
+    child = Child(settings, settings.folder("logs") / "log")
+    try:
+        seen = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")
+    finally:
+        child.end()
+    assert b"TARE_TEST_MARK=1" in seen
+    assert not any(entry.startswith(b"GITHUB_TOKEN") for entry in seen)
+
+
+def test_limits_are_sentences(settings: Settings) -> None:
+    child = Child(settings, settings.folder("logs") / "log")
+    try:
+        assert RunLimits(settings).broken_by(child) == ""
+        assert RunLimits(settings.model_copy(update={"run_minutes": 0})).broken_by(child) == ""
+        little = RunLimits(settings.model_copy(update={"run_memory_mb": 1}))
+        assert "TARE_RUN_MEMORY_MB" in little.broken_by(child)
+        slow = RunLimits(settings.model_copy(update={"run_minutes": 1}))
+        slow._started -= 61
+        assert "TARE_RUN_MINUTES" in slow.broken_by(child)
+    finally:
+        child.end()
