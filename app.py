@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui.brand import ICON, WORDMARK
-from ui.session import HOME, NEW_PROJECT, PROJECT, RUN, TECHNIQUES_PAGE
+from ui.session import HOME, NEW_PROJECT, PROJECT, RUN, TECHNIQUES_PAGE, run_page
 
 st.set_page_config(page_title="Tare", page_icon=ICON, layout="wide")
 st.logo(WORDMARK, size="large")
@@ -17,4 +17,4 @@ page = st.navigation(
     ],
     position="top",
 )
-page.run()
+run_page(page)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from measure.sparse_tensors import dense_where_needed
 from measure.tensor_names import with_short_names
 from measure.trained_ranges import has_trained_ranges, without_trained_ranges
 
-__all__ = ["Conversion", "convert", "write_file"]
+__all__ = ["Conversion", "convert"]
 
 
 def convert(
@@ -181,11 +179,3 @@ def _set_up(converter: Any, conversion: Conversion, samples: Samples) -> Any:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
-
-
-def write_file(path: Path, content: bytes) -> Path:
-    """Write a whole file or nothing: temporary name, then rename."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-    return path

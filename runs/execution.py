@@ -27,7 +27,7 @@ from intake.tasks import interval_of, sample_scores
 from intake.teacher import Teacher
 from intake.training_batches import TrainingPart, training_batches
 from measure.behaviour_recorder import BehaviourRecorder
-from measure.export import Conversion, convert, write_file
+from measure.export import Conversion, convert
 from measure.facts import Fact
 from measure.layer_errors import SAMPLES, layer_errors
 from measure.layers import tensor_rows
@@ -46,6 +46,7 @@ from runs.records import Project, Result, RunRecord
 from runs.report import RunReport
 from runs.settings import Settings
 from runs.store import Store
+from runs.whole_files import write_whole
 from runs.worker import ensure_parsed, ensure_prepared
 
 log = logging.getLogger("tare")
@@ -226,7 +227,7 @@ class Execution:
     def _measure(self, optimized: Optimized, tflite: bytes, data: ProjectData, folder: Path, training_s: float) -> None:
         packed = packed_files(tflite)
         for name, content in {"model.tflite": tflite, **packed}.items():
-            write_file(folder / name, content)
+            write_whole(folder / name, content)
         info = ensure_prepared(self._settings, self._project.model)
         upload = upload_path(self._settings, self._project.model)
         saved = save_as_uploaded(optimized.plain, upload, info, folder)

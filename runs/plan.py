@@ -16,6 +16,7 @@ from optimizers.kernel_samples import from_bytes, sample_kernels, to_bytes
 from optimizers.layer_facts import LayerFacts
 from runs.paths import prepared_folder
 from runs.settings import Settings
+from runs.whole_files import write_whole
 
 log = logging.getLogger("tare")
 PLAN_FILE, KERNELS_FILE, FLOAT_FILE = "plan.json", "kernels.npz", "float32.tflite"
@@ -73,7 +74,7 @@ def float_file(settings: Settings, upload_id: str) -> Path:
 
 
 def _make_plan(folder: Path, model: Any) -> ModelPlan:
-    from measure.export import Conversion, convert, write_file
+    from measure.export import Conversion, convert
     from measure.weights import read_weights
     from optimizers import facts_of
     from optimizers.technique import clone_with_weights
@@ -84,9 +85,9 @@ def _make_plan(folder: Path, model: Any) -> ModelPlan:
     except DoesNotFit as error:
         plan = ModelPlan(version=VERSION, layers=layers, tflite_bytes=0, gzip_bytes=0, problem=" ".join(error.problems))
     else:
-        write_file(folder / FLOAT_FILE, tflite)
-        write_file(folder / KERNELS_FILE, to_bytes(sample_kernels(model, read_weights(tflite))))
+        write_whole(folder / FLOAT_FILE, tflite)
+        write_whole(folder / KERNELS_FILE, to_bytes(sample_kernels(model, read_weights(tflite))))
         plan = ModelPlan(version=VERSION, layers=layers, tflite_bytes=len(tflite), gzip_bytes=gzip_bytes(tflite))
-    write_file(folder / PLAN_FILE, plan.model_dump_json().encode())
+    write_whole(folder / PLAN_FILE, plan.model_dump_json().encode())
     log.info("Planned %d layers, float32 .tflite %d bytes", len(layers), plan.tflite_bytes)
     return plan

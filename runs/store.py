@@ -20,14 +20,15 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 from intake.errors import UserError
 from optimizers.recipe import Recipe
+from runs.patient_client import PatientClient
 from runs.records import Artifact, Progress, Project, Result, RunRecord, RunState
 from runs.settings import Settings
+from runs.whole_files import copy_whole, write_whole
 
 _STATUS: dict[RunState, str] = {
     "queued": "SCHEDULED",
@@ -57,7 +58,7 @@ class Store:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._settings = settings
         settings.folder("projects")
-        self._client = MlflowClient(tracking_uri=settings.store_uri)
+        self._client = PatientClient(settings.store_uri)
 
     # --- projects -------------------------------------------------------------------------------------------------
 
@@ -80,10 +81,7 @@ class Store:
         raise UserError(f"There are too many projects named {name}. Choose another name.")
 
     def _write_project(self, project: Project) -> None:
-        path = self._project_path(project.project_id)
-        temporary = path.with_suffix(".part")
-        temporary.write_text(project.model_dump_json(indent=1))
-        os.replace(temporary, path)
+        write_whole(self._project_path(project.project_id), project.model_dump_json(indent=1).encode())
 
     def _project_path(self, project_id: str) -> Path:
         return self._settings.folder("projects") / f"{int(project_id)}.json"
@@ -265,7 +263,13 @@ class Store:
 
     def log_artifacts(self, run_id: str, folder: Path) -> None:
         """Keep every file of a folder as artefacts of a run."""
-        self._client.log_artifacts(run_id, str(folder))
+        here = _local_path(self._client.get_run(run_id).info.artifact_uri)
+        if here is None:
+            self._client.log_artifacts(run_id, str(folder))
+            return
+        here.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            copy_whole(file, here / file.name)
 
     def artifacts(self, run_id: str) -> list[Artifact]:
         """Return the files that a run left, fetched to this machine where the store is elsewhere."""
@@ -274,15 +278,21 @@ class Store:
         return [Artifact(name=path.name, path=path, size_bytes=path.stat().st_size) for path in files]
 
     def _artifact_folder(self, run_id: str) -> Path:
-        uri = urlparse(self._client.get_run(run_id).info.artifact_uri)
-        if uri.scheme in ("", "file"):
-            return Path(unquote(uri.path))
+        here = _local_path(self._client.get_run(run_id).info.artifact_uri)
+        if here is not None:
+            return here
         folder = self._settings.folder("fetched") / run_id
         for item in self._client.list_artifacts(run_id):
             if not item.is_dir and not (folder / item.path).is_file():
                 folder.mkdir(exist_ok=True)
                 self._client.download_artifacts(run_id, item.path, str(folder))
         return folder
+
+
+def _local_path(artifact_uri: str) -> Path | None:
+    """Return the folder of a URI on this machine; None where it is elsewhere."""
+    uri = urlparse(artifact_uri)
+    return Path(unquote(uri.path)) if uri.scheme in ("", "file") else None
 
 
 def _params(recipe: Recipe) -> list[Param]:

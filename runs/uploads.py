@@ -13,6 +13,7 @@ from intake.errors import UserError
 from runs.paths import upload_path
 from runs.records import Upload
 from runs.settings import Settings
+from runs.whole_files import write_whole
 
 CHUNK_BYTES = 1 << 20
 RECORD_NAME = "upload.json"
@@ -32,7 +33,7 @@ def store_upload(settings: Settings, name: str, stream: BinaryIO) -> Upload:
         path = upload_path(settings, upload)
         path.parent.mkdir(exist_ok=True)
         os.replace(temporary, path)
-        (path.parent / RECORD_NAME).write_text(upload.model_dump_json())
+        write_whole(path.parent / RECORD_NAME, upload.model_dump_json().encode())
         return upload
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from intake.keras_env import keras2, prepare_environment, tensorflow
 from optimizers.fine_tuning import FineTuning
 from runs.service import Service
 from runs.settings import Settings
+from runs.store import Store
 
 prepare_environment()
 CLASSES = 3
@@ -110,9 +112,19 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose database is made already, which takes seconds: for copies."""
+    home = tmp_path_factory.mktemp("empty") / "home"
+    Store(Settings(home=home)).runs(["0"])
+    return home
+
+
+@pytest.fixture(scope="session")
+def service(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with real workers, shared by the tests that need one."""
-    shared = Service(Settings(home=tmp_path_factory.mktemp("home")))
+    home = tmp_path_factory.mktemp("shared") / "home"
+    shutil.copytree(empty_home, home)
+    shared = Service(Settings(home=home))
     shared.start()
     yield shared
     shared.stop()

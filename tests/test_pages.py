@@ -58,14 +58,6 @@ LEAVE = next(spec.label for spec in specs(TechniqueParams) if spec.name == "leav
 every_technique = pytest.mark.parametrize("entry", TECHNIQUES, ids=lambda entry: entry.name)
 
 
-@pytest.fixture(scope="module")
-def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose database is made already, which takes seconds."""
-    home = tmp_path_factory.mktemp("pages") / "home"
-    Store(Settings(home=home)).runs(["0"])
-    return home
-
-
 @pytest.fixture
 def service(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """The service of the pages, on a home of its own, with workers that never start."""

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 import streamlit as st
 from pydantic import BaseModel, ValidationError
+from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from intake.errors import UserError
@@ -40,6 +41,14 @@ def begin_page() -> None:
     except UserError as error:
         show_problems(error.problems)
         st.stop()
+
+
+def run_page(page: StreamlitPage) -> None:
+    """Run a page; what none of them expects (the run store does not answer, the disk is full) is a sentence too."""
+    try:
+        page.run()
+    except UserError as error:
+        show_problems(error.problems)
 
 
 @st.cache_resource(show_spinner="Starting the workers …")
