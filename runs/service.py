@@ -30,6 +30,7 @@ from runs.home_lock import HomeLock
 from runs.jobs import Job
 from runs.known_runs import KnownRuns
 from runs.labels import cleaned_labels
+from runs.moved_home import point_to_home
 from runs.paths import prepared_folder, samples_folder
 from runs.plan import stored_plan
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord
@@ -68,6 +69,7 @@ class Service(FilesIn):
         Raises UserError where another dashboard is using the home folder.
         """
         self.home_lock.take()
+        point_to_home(self.settings)
         self._executor.start()
         project_ids = [project.project_id for project in self.projects()]
         for run in self._store.runs(project_ids, "running"):

@@ -16,7 +16,7 @@ from runs.records import Progress, Project, RunRecord
 from runs.service import Service
 from runs.store import Store
 from tests.conftest import until
-from tests.test_pages import empty_home, finished, measured, project, service  # noqa: F401
+from tests.test_pages import finished, measured, project, service  # noqa: F401
 
 
 @pytest.fixture

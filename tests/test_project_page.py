@@ -15,7 +15,7 @@ from optimizers.recipe import Recipe
 from runs.records import Project, RunRecord
 from runs.service import Service
 from runs.store import Store
-from tests.test_pages import empty_home, finished, open_page, project, service, texts  # noqa: F401
+from tests.test_pages import finished, open_page, project, service, texts  # noqa: F401
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from runs.labels import MOST_TAGS, NAME_LENGTH, NOTE_LENGTH, cleaned_labels
 from runs.records import Project, RunRecord
 from runs.service import Service
 from runs.store import Store
-from tests.test_pages import empty_home, measured, open_page, project, service, texts  # noqa: F401
+from tests.test_pages import measured, open_page, project, service, texts  # noqa: F401
 from ui import session
 from ui.run_labels import ARCHIVE, DELETE, DESCRIBE, RESTORE, STAR, TAG, UNSTAR, choices_for
 
