@@ -33,6 +33,7 @@ from runs.paths import prepared_folder, samples_folder
 from runs.plan import stored_plan
 from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord
 from runs.report import RunReport
+from runs.sensitivities import Sensitivities
 from runs.settings import Settings
 from runs.shown_samples import ShownSamples, shown_samples
 from runs.speed_job import read_speeds, speed_request
@@ -162,6 +163,11 @@ class Service(FilesIn):
         from runs.handover.desk import HandoverDesk
 
         return HandoverDesk(self, self._reports)
+
+    @property
+    def sensitivities(self) -> Sensitivities:
+        """What each layer costs by itself under the recipe of a run."""
+        return Sensitivities(self, self._job, self._jobs.get)
 
     def suggested_fine_tuning(self, project: Project, entry: Technique) -> FineTuning | None:
         """Return a technique's default settings, with enough epochs for a small dataset; None where it trains not."""
