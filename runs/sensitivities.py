@@ -15,7 +15,7 @@ from runs.jobs import Job
 from runs.labels import NAME_LENGTH, one_line
 from runs.paths import prepared_folder
 from runs.plan import stored_plan
-from runs.records import RunRecord
+from runs.records import Parent, RunRecord
 from runs.sensitivity_job import sensitivity_request
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class Sensitivities:
     def leave(self, run: RunRecord, layer: str) -> RunRecord:
         """Queue the recipe of a run with one layer left as it is; raises UserError as `without` and `Service.submit`."""
         name = one_line(f"{run.name[: NAME_LENGTH // 2]} · {layer} as it is", NAME_LENGTH)
-        return self._service.submit(run.project_id, self.without(run, layer), name)
+        return self._service.submit(
+            run.project_id, self.without(run, layer), name, Parent(run_id=run.run_id, relation="changed")
+        )
 
     def _key(self, run: RunRecord) -> str:
         return f"sensitivity:{self._path(run).stem}"

@@ -66,8 +66,8 @@ def how_measured(found: Sensitivity) -> str:
     words = [
         f"Each layer is treated alone by this recipe, without training, in the uploaded Keras model: "
         f"{METRICS[found.metric_name].lower()} {metric_text(found.metric_name, found.whole)} without any, on "
-        f"{found.samples:,} {PARTS[found.part]} samples. Not on test samples, or choosing layers by it would make the "
-        "test part part of the training. Fine-tuning wins back part of what a layer costs here.",
+        f"{found.samples:,} {PARTS[found.part]} samples. Test samples are left out: layers chosen by them would make "
+        "the test part look better than it is. Fine-tuning wins back part of what a layer costs here.",
         *found.notes,
     ]
     if found.notes:
