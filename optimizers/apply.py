@@ -78,7 +78,19 @@ OnStep = Callable[[int, int, Callable[[], dict[str, float]]], None]
 """Called with (optimizer step from 1, steps in all, how to get loss, metric and live figures, which takes time)."""
 
 
-def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch) -> Optimized:
+@dataclass(frozen=True)
+class Done:
+    """Steps that were carried out before, by a run that another continues."""
+
+    steps: int
+    """How many of the first steps of the recipe."""
+    model: Any
+    """tf_keras model of the uploaded architecture with the weights that they ended with; it is left untouched."""
+
+
+def apply_recipe(
+    model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch, done: Done | None = None
+) -> Optimized:
     """Return the optimized model; `model` itself is left untouched.
 
     Args:
@@ -87,30 +99,33 @@ def apply_recipe(model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep
         data: the dataset, fitted to this model.
         on_step: told of every optimizer step.
         on_epoch: told of every epoch.
+        done: the steps that are not trained again; what they won is read off their weights and kept.
 
     Raises:
         DoesNotFit: a technique finds nothing to act on, or cannot take this model.
         TrainingDiverged: the loss is no longer a number.
     """
-    current = plain = clone_with_weights(model)
+    current = plain = clone_with_weights(done.model if done else model)
     conversion = Conversion()
     claims: list[Claim] = []
     notes: list[str] = []
     kept: Kept = {}
     facts = facts_of(model)
-    progress = _Progress(recipe, data, on_step, on_epoch)
-    for step in recipe.steps:
+    ahead = recipe.steps[done.steps if done else 0 :]
+    progress = _Progress(ahead, data, on_step, on_epoch)
+    for number, step in enumerate(recipe.steps):
         entry, params = step.entry, step.checked_params
         weights = entry.weights_of(facts, params)
         claims.append(Claim(step, weights))
         if step.settings is not None:
             if not entry.converts:  # writing the file in another format is worth it whatever the kernels
                 require_weights(entry.title, entry.treatments(facts, params))
-            current, trained = _fine_tuned(current, step, step.settings, weights, kept, data, progress)
-            notes += _notes(step, step.settings, trained)
+            if number >= len(recipe.steps) - len(ahead):
+                current, trained = _fine_tuned(current, step, step.settings, weights, kept, data, progress)
+                notes += _notes(step, step.settings, trained)
+                plain = entry.plain(current, clone_with_weights(model))
             if entry.wins is not None:
                 kept = won_by(entry.wins, entry.kernel_variables(current), weights, kept)
-            plain = entry.plain(current, clone_with_weights(model))
         conversion = entry.conversion(params, conversion)
     return Optimized(current, plain, conversion, claims, notes)
 
@@ -124,8 +139,8 @@ def plan_of(settings: FineTuning, data: TrainingData) -> TrainingPlan:
 class _Progress:
     """Counts the steps and epochs of all trainings of a chain as one."""
 
-    def __init__(self, recipe: Recipe, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch) -> None:
-        self._total = sum(plan_of(step.settings, data).total_steps for step in recipe.steps if step.settings)
+    def __init__(self, steps: Sequence[RecipeStep], data: TrainingData, on_step: OnStep, on_epoch: OnEpoch) -> None:
+        self._total = sum(plan_of(step.settings, data).total_steps for step in steps if step.settings)
         self._on_step, self._on_epoch = on_step, on_epoch
         self._steps = self._epochs = 0
 

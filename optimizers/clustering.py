@@ -153,6 +153,12 @@ class Clustering(Technique):
         count, init = params.values_of(layer.name, params.sharing(kernel)), params.cluster_centroids_init
         return np.concatenate([_nearest(row, count, init) for row in rows]).reshape(values.shape)
 
+    def imitate(
+        self, values: np.ndarray, params: ClusteringParams, layer: LayerFacts, kernel: KernelFacts
+    ) -> np.ndarray:
+        """The same, from the values that training starts from."""
+        return self.simulate(values, params, layer, kernel)
+
     def verify(self, params: ClusteringParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """Distinct values of each kernel; per output channel where each has values or a scale of its own."""
         facts = []

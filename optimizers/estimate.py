@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from measure.conversion import Conversion
+from optimizers.kept import KernelKey
 from optimizers.kernel_samples import KernelSample
 from optimizers.layer_facts import LayerFacts
 from optimizers.recipe import Recipe, RecipeStep
@@ -58,14 +59,19 @@ class SizeEstimator:
         Raises:
             InvalidParams: a step leaves layers as they are that the model does not have.
         """
-        acted_on: dict[tuple[str, str], list[RecipeStep]] = {}
-        for step in recipe.steps:
-            for weight in step.entry.weights_of(self._layers, step.checked_params):
-                acted_on.setdefault((weight.layer, weight.weight), []).append(step)
-        changes = [self._change(kernel, steps) for kernel, steps in acted_on.items() if kernel in self._samples]
+        changes = list(self.changes(recipe).values())
         raw = self._float_sizes.tflite_bytes + sum(change for change, _ in changes)
         compressed = self._float_sizes.gzip_bytes + sum(change for _, change in changes)
         return EstimatedSizes(tflite_bytes=max(0, round(raw)), gzip_bytes=max(0, round(compressed)))
+
+    def changes(self, recipe: Recipe) -> dict[KernelKey, tuple[float, float]]:
+        """Return by how many bytes the file and its gzip grow by each kernel that a recipe acts on; mostly negative.
+
+        Raises:
+            InvalidParams: a step leaves layers as they are that the model does not have.
+        """
+        acted_on = steps_on_kernels(recipe, self._layers)
+        return {kernel: self._change(kernel, steps) for kernel, steps in acted_on.items() if kernel in self._samples}
 
     def _change(self, kernel: tuple[str, str], steps: list[RecipeStep]) -> tuple[float, float]:
         """By how many bytes the file and its gzip grow where these steps act on one kernel; mostly negative."""
@@ -82,6 +88,19 @@ class SizeEstimator:
             sample = self._samples[kernel]
             self._unchanged[kernel] = compressed_bytes(stored_form(sample.values * sample.factor, sparse=False))
         return self._unchanged[kernel]
+
+
+def steps_on_kernels(recipe: Recipe, layers: Sequence[LayerFacts]) -> dict[KernelKey, list[RecipeStep]]:
+    """Return the kernels that a recipe acts on, each with the steps that do, in their order.
+
+    Raises:
+        InvalidParams: a step leaves layers as they are that the model does not have.
+    """
+    acted_on: dict[KernelKey, list[RecipeStep]] = {}
+    for step in recipe.steps:
+        for weight in step.entry.weights_of(layers, step.checked_params):
+            acted_on.setdefault((weight.layer, weight.weight), []).append(step)
+    return acted_on
 
 
 def _what_counts(step: RecipeStep) -> str:

@@ -20,6 +20,7 @@ from optimizers.plain_training import ScriptStep
 from optimizers.stored_kernels import WITHOUT_INTEGERS, blocks_of, stored_dtype, stored_kernels, types_of, why_float
 from optimizers.technique import Technique, TechniqueParams
 from optimizers.treatment import Treatment, acts, left
+from optimizers.weight_bits import rounded_to_bits
 
 Mode = Literal["dynamic_range", "weight_only", "float16", "int8", "int8_weights_int16_activations"]
 _INT8 = Condition("mode", ("int8",), "only with full int8")
@@ -126,6 +127,27 @@ class PostTrainingQuantization(Technique):
             return values.astype(np.float16)
         conversion = self.conversion(params, Conversion())
         return rounded(values, conversion.weights, in_four_bits=stored_dtype(kernel, conversion) == "int4")
+
+    def imitate(
+        self, values: np.ndarray, params: PostTrainingParams, layer: LayerFacts, kernel: KernelFacts
+    ) -> np.ndarray:
+        """Rounded to the stored type and taken back to floats."""
+        conversion = self.conversion(params, Conversion())
+        dtype = stored_dtype(kernel, conversion)
+        if dtype in ("float32", "float16"):
+            return values.astype(dtype).astype(np.float32)
+        bits = {"int4": 4, "int8": 8, "int16": 16}[dtype]
+        blocks = blocks_of(kernel, len(values), conversion)
+        rows = values.reshape(blocks or (1 if params.granularity == "per_tensor" else len(values)), -1)
+        if params.algorithm == "MSE" and bits in _LEAST_ERROR_STEPS:
+            rounded_rows = _of_least_error(rows, bits).astype(np.float32) * _least_error_step(rows, bits)
+        else:
+            rounded_rows = rounded_to_bits(rows, bits, least_error=params.algorithm == "OCTAV")
+        return rounded_rows.reshape(values.shape)
+
+    def not_imitated(self, params: PostTrainingParams) -> str:
+        """What flows between the layers, where that becomes integers."""
+        return f"{self.title} also rounds what the layers put out." if params.mode in STATIC else ""
 
     def added_bytes(self, channels: int, params: PostTrainingParams, kernel: KernelFacts) -> int:
         """Scales of integers; the steps that make float32 of float16, and half of the bias."""
@@ -242,10 +264,14 @@ _LEAST_ERROR_STEPS = {8: 0.05408, 4: 0.37755}
 def _of_least_error(rows: np.ndarray, bits: int) -> np.ndarray:
     from ml_dtypes import int4
 
-    step = _LEAST_ERROR_STEPS[bits] * np.sqrt(np.mean(np.square(rows), axis=1, keepdims=True))
     most = 2 ** (bits - 1) - 1
-    codes = np.clip(np.rint(rows / np.where(step > 0, step, 1)), -most, most).astype(np.int8)
+    codes = np.clip(np.rint(rows / _least_error_step(rows, bits)), -most, most).astype(np.int8)
     return codes.astype(int4) if bits == 4 else codes
+
+
+def _least_error_step(rows: np.ndarray, bits: int) -> np.ndarray:
+    step: np.ndarray = _LEAST_ERROR_STEPS[bits] * np.sqrt(np.mean(np.square(rows), axis=1, keepdims=True))
+    return np.where(step > 0, step, 1)
 
 
 def in_eight_bits(values: np.ndarray) -> np.ndarray:

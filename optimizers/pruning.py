@@ -147,6 +147,10 @@ class Pruning(Technique):
             return values * largest_blocks_kept(values.T, sparsity, params.block, params.block_pooling_type).T
         return values * largest_kept(values, sparsity)
 
+    def imitate(self, values: np.ndarray, params: PruningParams, layer: LayerFacts, kernel: KernelFacts) -> np.ndarray:
+        """The same: zeros are zeros."""
+        return self.simulate(values, params, layer, kernel)
+
     def verify(self, params: PruningParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
         """The share of zeros of each pruned kernel, and where they must be."""
         return verify_zeros(params, weights, tensors)

@@ -26,7 +26,7 @@ from optimizers.post_training_quantization import in_a_loop, quantized_kernels, 
 from optimizers.quantization_scheme import WeightScheme, float_weights, last_part, quantization_aware
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
-from optimizers.weight_bits import PACKED_BITS, in_bits, verify_bits, why_eight_bits
+from optimizers.weight_bits import PACKED_BITS, in_bits, rounded_to_bits, verify_bits, why_eight_bits
 from optimizers.weight_ranges import WeightRange
 
 Bits = Annotated[int, Field(ge=2, le=8)]
@@ -214,6 +214,25 @@ class QuantizationAwareTraining(Technique):
         """Rounded to the layer's bits."""
         bits = 8 if self._why_eight_bits(layer) else params.bits_of(layer)
         return in_bits(values, bits, per_axis=False, least_error=params.weight_range == "mse")
+
+    def imitate(
+        self, values: np.ndarray, params: QuantizationAwareParams, layer: LayerFacts, kernel: KernelFacts
+    ) -> np.ndarray:
+        """Rounded to the layer's bits, with the scales of the training: dense kernels have one."""
+        bits = 8 if self._why_eight_bits(layer) else params.bits_of(layer)
+        per_axis = params.per_axis and kernel.operation != "FULLY_CONNECTED"
+        return rounded_to_bits(values, bits, per_axis=per_axis, least_error=params.weight_range == "mse")
+
+    def not_imitated(self, params: QuantizationAwareParams) -> str:
+        """What flows between the layers is rounded as well."""
+        return f"{self.title} also rounds what the layers put out to 8 bits, and trains with it."
+
+    def spare(self, params: QuantizationAwareParams, layer: str) -> TechniqueParams:
+        """8 bits where others have fewer: a layer in float32 beside them would bring them back to 8."""
+        if params.fewest_bits == 8:
+            return super().spare(params, layer)
+        bits = {**params.layer_weight_bits, layer: 8}
+        return params.checked({**params.model_dump(), "layer_weight_bits": bits})
 
     def added_bytes(self, channels: int, params: QuantizationAwareParams, kernel: KernelFacts) -> int:
         """The scales."""

@@ -175,6 +175,36 @@ class Technique:
         """
         return values
 
+    def imitate(self, values: np.ndarray, params: Any, layer: LayerFacts, kernel: KernelFacts) -> np.ndarray | None:
+        """Return what a kernel counts as under the technique, without training; None where that is not known.
+
+        What a layer costs is judged with it. Needs no TensorFlow.
+
+        Args:
+            values: float32 (output channels, values of each), the whole kernel; it is left as it is.
+            params: the technique's own.
+            layer: that the kernel is of.
+            kernel: the same.
+
+        Returns:
+            float32, the same shape: integers with their scale taken back.
+        """
+        return None
+
+    def not_imitated(self, params: Any) -> str:
+        """Return what the technique does beside what `imitate` shows, in a sentence; "" where that is nothing."""
+        return ""
+
+    def spare(self, params: Any, layer: str) -> TechniqueParams:
+        """Return the parameters with one layer treated as gently as can be: left as it is, without settings of its own."""
+        own = {
+            spec.name: {name: value for name, value in getattr(params, spec.name).items() if name != layer}
+            for spec in specs(type(params))
+            if spec.kind in OF_LAYERS and spec.kind != "layers"
+        }
+        left_now = tuple(dict.fromkeys((*params.leave_as_is, layer)))
+        return type(params).checked({**params.model_dump(), **own, "leave_as_is": left_now})
+
     def added_bytes(self, channels: int, params: Any, kernel: KernelFacts) -> int:
         """Return by how many bytes the file grows beside a kernel of so many output channels: scales, names, bias."""
         return 0

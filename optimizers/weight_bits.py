@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
@@ -52,20 +53,35 @@ def in_bits(values: np.ndarray, bits: int, *, per_axis: bool = True, least_error
         per_axis: a scale for each output channel (row), or one for all.
         least_error: the range ends where the squared error is least; else at the largest value.
     """
+    return _stored(_codes_and_steps(values, bits, per_axis, least_error)[0], bits)
+
+
+def rounded_to_bits(
+    values: np.ndarray, bits: int, *, per_axis: bool = True, least_error: bool = False
+) -> NDArray[np.float32]:
+    """Return what the codes of `in_bits` stand for, float32 in the same shape; up to 16 bits."""
+    codes, steps = _codes_and_steps(values, bits, per_axis, least_error)
+    return (codes * steps).astype(np.float32)
+
+
+def _codes_and_steps(values: np.ndarray, bits: int, per_axis: bool, least_error: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers in the shape of the values, and what one is worth in each row (or in all)."""
     levels = most_values(bits) // 2
     axis = 1 if per_axis else None
     largest = np.abs(values).max(axis=axis, keepdims=True)
     largest = np.where(largest > 0, largest, 1)
     best = np.clip(np.rint(values / largest * levels), -levels, levels)
+    steps = largest / levels
     if not least_error:
-        return _stored(best, bits)
+        return best, steps
     least = ((best / levels * largest - values) ** 2).sum(axis=axis, keepdims=True)
     for share in SHARES:
         step = share * largest / levels
         codes = np.clip(np.rint(values / step), -levels, levels)
         error = ((codes * step - values) ** 2).sum(axis=axis, keepdims=True)
-        best, least = np.where(error < least, codes, best), np.minimum(error, least)
-    return _stored(best, bits)
+        better = error < least
+        best, steps, least = np.where(better, codes, best), np.where(better, step, steps), np.minimum(error, least)
+    return best, steps
 
 
 def _stored(codes: np.ndarray, bits: int) -> np.ndarray:

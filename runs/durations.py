@@ -16,7 +16,8 @@ def expected_seconds(recipes: Sequence[Recipe], earlier: Sequence[RunRecord], tr
     A run takes its optimizer steps, each as long as in earlier runs of the same techniques (of any, where there are
     none), and besides what loading, converting and measuring took.
     """
-    known = [(run.recipe, run.result) for run in earlier if run.result is not None]
+    # One that continues another trained fewer steps than its recipe has.
+    known = [(run.recipe, run.result) for run in earlier if run.result is not None and not run.is_continuing]
     if not known:
         return None
     besides = median(result.duration_s - result.training_s for _, result in known)

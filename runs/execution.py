@@ -35,9 +35,10 @@ from measure.litert import latency_ms, predict
 from measure.packed_files import packed_files
 from measure.sizes import measure_sizes
 from measure.weights import WeightTensor, read_weights
-from optimizers.apply import Optimized, apply_recipe
+from optimizers.apply import Done, Optimized, apply_recipe
 from optimizers.estimate import EstimatedSizes
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
+from runs.continuing import steps_done
 from runs.layer_outcomes import LayerOutcome, layer_outcomes
 from runs.paths import answers_path, log_path, prepared_folder, scratch_folder, upload_path
 from runs.plan import ensure_plan, estimator_of, float_file
@@ -165,7 +166,8 @@ class Execution:
         self._plan = ensure_plan(self._settings, self._project.model.upload_id, model)
         data = self._load_data(model, folder / "teacher")
         self._note_random_inputs()
-        optimized, training_s = self._optimize(model, data)
+        done = self._steps_done(model, folder / "continued")
+        optimized, training_s = self._optimize(model, data, done)
         self._note_few_steps()
         for note in optimized.notes:
             self._store.add_note(self._record.run_id, note)
@@ -198,10 +200,19 @@ class Execution:
         self._changes = BehaviourRecorder(project.fit, dataset.info.class_names, self._output_names)
         return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder, stored))
 
-    def _optimize(self, model: Any, data: ProjectData) -> tuple[Optimized, float]:
-        before = time.monotonic()
-        optimized = apply_recipe(model, self._record.recipe, data, self._progress.on_step, self._progress.on_epoch)
-        return optimized, time.monotonic() - before if self._trains() else 0.0
+    def _steps_done(self, model: Any, folder: Path) -> Done | None:
+        """What a run that this one continues has done already; the run is told, once where it is repeated."""
+        done, said = steps_done(self._record, self._project, self._store, model, folder)
+        if said and said not in self._record.notes:
+            log.info(said)
+            self._store.add_note(self._record.run_id, said)
+        return done
+
+    def _optimize(self, model: Any, data: ProjectData, done: Done | None) -> tuple[Optimized, float]:
+        recipe, progress, before = self._record.recipe, self._progress, time.monotonic()
+        optimized = apply_recipe(model, recipe, data, progress.on_step, progress.on_epoch, done)
+        trained = any(step.settings is not None for step in recipe.steps[done.steps if done else 0 :])
+        return optimized, time.monotonic() - before if trained else 0.0
 
     def _convert(self, model: Any, conversion: Conversion, data: ProjectData) -> bytes:
         log.info("Converting to %s", conversion.number_format)

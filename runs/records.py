@@ -14,6 +14,8 @@ from measure.sizes import Sizes
 from optimizers.recipe import Recipe
 
 RunState = Literal["queued", "running", "finished", "failed", "cancelled", "interrupted"]
+Relation = Literal["continues", "changed"]
+"""continues: the recipe begins with that of the other run, whose weights it goes on from. changed: it came of changing it."""
 ACTIVE_STATES: tuple[RunState, ...] = ("queued", "running")
 
 
@@ -85,6 +87,14 @@ class Result(Sizes):
     """Spent in fine-tuning; 0 where none was needed."""
 
 
+class Parent(_Record):
+    """The run that another came of."""
+
+    run_id: str
+    """It may have been deleted since."""
+    relation: Relation
+
+
 class RunRecord(_Record):
     """One recipe applied to one project."""
 
@@ -113,6 +123,18 @@ class RunRecord(_Record):
     starred: bool = False
     archived: bool = False
     """Kept, but out of sight until somebody asks for archived runs."""
+    parent: Parent | None = None
+    """None where it was begun from nothing, and in runs of older versions."""
+
+    @property
+    def parent_run_id(self) -> str:
+        """Of the run that it came of; "" where there is none."""
+        return self.parent.run_id if self.parent else ""
+
+    @property
+    def is_continuing(self) -> bool:
+        """True where it goes on from the weights of another run."""
+        return self.parent is not None and self.parent.relation == "continues"
 
     @property
     def is_active(self) -> bool:

@@ -23,6 +23,7 @@ from optimizers.suitability import Shape, unsuited_choices, unsuited_settings
 from optimizers.sweep import Point
 from optimizers.technique import Technique
 from runs.checks import check_layers, check_points
+from runs.continuing import check_parent
 from runs.durations import expected_seconds
 from runs.executor import LocalExecutor, mark
 from runs.files_in import FilesIn, Prepared
@@ -33,8 +34,9 @@ from runs.labels import cleaned_labels
 from runs.moved_home import point_to_home
 from runs.paths import prepared_folder, samples_folder
 from runs.plan import stored_plan
-from runs.records import ACTIVE_STATES, Artifact, Project, RunRecord
+from runs.records import ACTIVE_STATES, Artifact, Parent, Project, RunRecord
 from runs.report import RunReport
+from runs.sensitivities import Sensitivities
 from runs.settings import Settings
 from runs.shown_samples import ShownSamples, shown_samples
 from runs.speed_job import read_speeds, speed_request
@@ -172,6 +174,11 @@ class Service(FilesIn):
 
         return HandoverDesk(self, self._reports)
 
+    @property
+    def sensitivities(self) -> Sensitivities:
+        """What each layer costs by itself under the recipe of a run."""
+        return Sensitivities(self, self._job, self._jobs.get)
+
     def suggested_fine_tuning(self, project: Project, entry: Technique) -> FineTuning | None:
         """Return a technique's default settings, with enough epochs for a small dataset; None where it trains not."""
         if entry.fine_tuning is None:
@@ -216,24 +223,40 @@ class Service(FilesIn):
         except OSError:
             return list(steps)
 
-    def submit(self, project_id: str, recipe: Recipe, name: str = "") -> RunRecord:
+    def submit(self, project_id: str, recipe: Recipe, name: str = "", parent: Parent | None = None) -> RunRecord:
         """Queue a recipe.
 
+        Args:
+            project_id: where it belongs.
+            recipe: all steps, also those of a run that it continues.
+            name: of the run; its number and its recipe where it is empty.
+            parent: the run that it came of.
+
         Raises:
-            UserError: the project is gone, cannot be trained with the recipe's settings, or has no layer for it to act on.
+            UserError: the project is gone, cannot be trained with the recipe's settings, or has no layer for it to act
+                on; or it continues a run that it cannot continue.
         """
         project = self.project(project_id)
         self.check_settings(recipe, project)
         plan = stored_plan(self.settings, project.model.upload_id)
         if plan is not None:
             check_layers(recipe, plan.layers)
-        return self._submit(project_id, recipe, _short(name) or f"{self._next_number(project_id)} · {recipe.title}")
+        if parent is not None:
+            check_parent(parent, recipe, self._store)
+        name = _short(name) or f"{self._next_number(project_id)} · {recipe.title}"
+        return self._submit(project_id, recipe, name, parent=parent)
 
     def _next_number(self, project_id: str) -> int:
         return sum(not run.is_baseline for run in self.runs(project_id)) + 1
 
     def submit_sweep(
-        self, project_id: str, points: Sequence[Point], name: str = "", *, confirmed: bool = False
+        self,
+        project_id: str,
+        points: Sequence[Point],
+        name: str = "",
+        *,
+        confirmed: bool = False,
+        parent: Parent | None = None,
     ) -> list[RunRecord]:
         """Queue each point of a grid (`optimizers.sweep.expand`) as a run of its own, all with one tag.
 
@@ -242,6 +265,7 @@ class Service(FilesIn):
             points: the grid.
             name: the tag, and the beginning of each name; a tag like "sweep:3fa9c1" where it is empty.
             confirmed: whether somebody said yes to a grid of more than `optimizers.sweep.MANY_POINTS`.
+            parent: the run that they came of.
 
         Raises:
             UserError: as `submit`, with the problems of all points; then nothing is queued.
@@ -251,12 +275,18 @@ class Service(FilesIn):
         checks = [lambda recipe: self.check_settings(recipe, project)]
         if plan is not None:
             checks.append(lambda recipe: check_layers(recipe, plan.layers))
+        if parent is not None:
+            checks.append(lambda recipe: check_parent(parent, recipe, self._store))
         check_points(points, checks, confirmed)
         tag = _short(name) or f"sweep:{secrets.token_hex(3)}"
         first = self._next_number(project_id)
         return [
             self._submit(
-                project_id, point.recipe, _short(f"{_short(name) or first + index} · {point.label}"), tags=(tag,)
+                project_id,
+                point.recipe,
+                _short(f"{_short(name) or first + index} · {point.label}"),
+                tags=(tag,),
+                parent=parent,
             )
             for index, point in enumerate(points)
         ]
@@ -270,7 +300,13 @@ class Service(FilesIn):
         return expected_seconds(recipes, self.runs(project.project_id), train_samples)
 
     def _submit(
-        self, project_id: str, recipe: Recipe, name: str, is_baseline: bool = False, tags: tuple[str, ...] = ()
+        self,
+        project_id: str,
+        recipe: Recipe,
+        name: str,
+        is_baseline: bool = False,
+        tags: tuple[str, ...] = (),
+        parent: Parent | None = None,
     ) -> RunRecord:
         record = RunRecord(
             run_id="",
@@ -281,6 +317,7 @@ class Service(FilesIn):
             state="queued",
             created_at=datetime.now(UTC),
             tags=tags,
+            parent=parent,
         )
         stored = self._store.add_run(record)
         self._executor.submit(stored.run_id)
@@ -298,7 +335,7 @@ class Service(FilesIn):
     def run_again(self, run_id: str) -> RunRecord:
         """Queue the recipe of a run once more in the same project."""
         run = self.run(run_id)
-        return self._submit(run.project_id, run.recipe, run.name, run.is_baseline, run.tags)
+        return self._submit(run.project_id, run.recipe, run.name, run.is_baseline, run.tags, run.parent)
 
     def label_run(
         self,

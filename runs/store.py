@@ -126,6 +126,8 @@ class Store:
             "tare.owner": current_process(),
             "tare.tags": json.dumps(record.tags),
         }
+        if record.parent is not None:
+            tags |= {"tare.parent_run_id": record.parent.run_id, "tare.parent_relation": record.parent.relation}
         try:
             run = self._client.create_run(record.project_id, run_name=record.name, tags=tags)
         except MlflowException:
@@ -330,8 +332,15 @@ def _record(run: Run) -> RunRecord:
             "note": tags.get("mlflow.note.content", ""),
             "starred": json.loads(tags.get("tare.starred", "false")),
             "archived": json.loads(tags.get("tare.archived", "false")),
+            "parent": _parent(tags),
         }
     )
+
+
+def _parent(tags: dict[str, str]) -> dict[str, str] | None:
+    if "tare.parent_run_id" not in tags:
+        return None
+    return {"run_id": tags["tare.parent_run_id"], "relation": tags["tare.parent_relation"]}
 
 
 def _newest_attempt(points: list[Metric]) -> list[tuple[int, float]]:

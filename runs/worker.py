@@ -25,6 +25,7 @@ from intake.errors import UserError
 from intake.fit import FitOverrides
 from runs.paths import prepared_folder, samples_folder, upload_path
 from runs.records import Upload
+from runs.sensitivity_job import answer_sensitivity
 from runs.settings import Settings
 from runs.speed_job import answer_speed
 
@@ -141,6 +142,7 @@ PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
     "match": _match,
     "plan": _plan,
     "speed": answer_speed,
+    "sensitivity": answer_sensitivity,
 }
 
 

@@ -32,12 +32,13 @@ def layer_specs(entry: Technique) -> tuple[ParameterSpec, ...]:
     return tuple(spec for spec in specs(entry.Params) if spec.kind in OF_LAYERS)
 
 
-def draw_layers(upload_id: str, steps: Sequence[tuple[FormStep, RecipeStep]]) -> None:
+def draw_layers(upload_id: str, steps: Sequence[tuple[FormStep, RecipeStep]], before: int = 0) -> None:
     """Draw a table for each step on the form.
 
     Args:
         upload_id: of the model.
         steps: with what is set on them, one value for each setting, unchecked.
+        before: how many steps come before them, of a run that is continued.
     """
     with st.expander("Layer by layer: what will happen, and what to set for one layer", key="project:layer_table"):
         job = plan_job(upload_id)
@@ -46,8 +47,8 @@ def draw_layers(upload_id: str, steps: Sequence[tuple[FormStep, RecipeStep]]) ->
         elif not job.is_done:
             st.caption("The layers are being looked at.")
         else:
-            for place, (step, values) in enumerate(steps, start=1):
-                title = f"{place} · {step.entry.title}" if len(steps) > 1 else step.entry.title
+            for place, (step, values) in enumerate(steps, start=before + 1):
+                title = f"{place} · {step.entry.title}" if before + len(steps) > 1 else step.entry.title
                 _draw_step(upload_id, job.result, step, values, title)
 
 

@@ -7,10 +7,12 @@ import streamlit as st
 from intake.errors import InvalidParams, UserError
 from optimizers import TECHNIQUES
 from optimizers.sweep import MANY_POINTS, Point, expand
-from runs.records import Project, RunRecord
-from ui.chain import SWEEP_KEY, fill_form, form_steps
+from runs.records import Project
+from ui.chain import SWEEP_KEY, form_steps
 from ui.estimates import draw_estimate, draw_grid_estimate
+from ui.form_origin import fixed_steps, parent_of_form, take_origin
 from ui.layer_table import draw_layers, layer_specs
+from ui.origin_view import draw_origin
 from ui.ready_recipes import draw_ready_recipes, draw_recipe_file
 from ui.recipe_steps import draw_steps, first_points, read_steps
 from ui.session import service, show_problems
@@ -28,7 +30,10 @@ def draw_new_run(project: Project) -> None:
     """Draw the form; a press on Run queues the recipe, or each point of the grid."""
     st.subheader("New run")
     _forget_what_belongs_to_another(project)
-    draw_ready_recipes(project)
+    take_origin(project)
+    draw_origin(project)
+    if not fixed_steps(project):
+        draw_ready_recipes(project)
     draw_steps(project)
     points, problems = _points_of_form(project)
     draw_recipe_file(project, points[0].recipe if len(points) == 1 else None)
@@ -84,14 +89,16 @@ def _forget_what_belongs_to_another(project: Project) -> None:
 def _points_of_form(project: Project) -> tuple[tuple[Point, ...], tuple[str, ...]]:
     """Return what the widgets say: one recipe, or a grid of them; or none, and its problems."""
     try:
-        return expand(read_steps(project)), ()
+        return expand([*fixed_steps(project), *read_steps(project)]), ()
     except InvalidParams as error:
         return (), error.problems
 
 
 def draw_form_layers(project: Project) -> None:
     """Draw what the steps on the form will do to each layer, and what can be set for one layer."""
-    draw_layers(project.model.upload_id, list(zip(form_steps(), first_points(project), strict=True)))
+    draw_layers(
+        project.model.upload_id, list(zip(form_steps(), first_points(project), strict=True)), len(fixed_steps(project))
+    )
 
 
 def _submit(project: Project) -> None:
@@ -109,17 +116,12 @@ def _submit(project: Project) -> None:
 def _queue(project: Project, points: tuple[Point, ...], name: str) -> str:
     """Submit, and return what to say of it."""
     if len(points) == 1:
-        service().submit(project.project_id, points[0].recipe, name)
+        service().submit(project.project_id, points[0].recipe, name, parent_of_form(project))
         return "Run queued"
     confirmed = bool(st.session_state.get(CONFIRM_KEY))
-    runs = service().submit_sweep(project.project_id, points, name, confirmed=confirmed)
+    parent = parent_of_form(project)
+    runs = service().submit_sweep(project.project_id, points, name, confirmed=confirmed, parent=parent)
     return f"{len(runs)} runs queued, tagged {runs[0].tags[0]}"
-
-
-def draft_of(run: RunRecord) -> None:
-    """Set the form to the recipe of a run, to change it and run it again."""
-    st.session_state[PROJECT_KEY] = run.project_id
-    fill_form(run.recipe.steps)
 
 
 def announce_queued() -> None:

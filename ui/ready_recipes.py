@@ -14,6 +14,7 @@ from optimizers.sweep import expand
 from runs.records import Project
 from ui.chain import MOST_STEPS, fill_form
 from ui.estimates import plan_job
+from ui.form_origin import forget_origin
 from ui.formatting import as_text
 from ui.session import service, show_problems
 
@@ -99,6 +100,7 @@ def _take(project: Project, read: Callable[[], list[RecipeStep]]) -> None:
     except UserError as error:
         st.session_state[READING_PROBLEMS_KEY] = error.problems
         return
+    forget_origin()
     layers = known_layers(project.model.upload_id)
     if len(points) == 1:
         steps = list(points[0].recipe.steps)

@@ -27,6 +27,7 @@ from ui.chain import (
     remove_step,
     technique_key,
 )
+from ui.form_origin import fixed_steps, offered_after
 from ui.formatting import as_text
 from ui.forms import draw_params, fine_tuning_prefix, read_params, without_choices
 from ui.session import service
@@ -34,11 +35,11 @@ from ui.setting_texts import setting_text
 
 
 def draw_steps(project: Project) -> None:
-    """Draw every step and what may follow the last one."""
-    steps = form_steps()
+    """Draw every step and what may follow the last one; before them come those of a run that is continued."""
+    steps, fixed = form_steps(), fixed_steps(project)
     for place, step in enumerate(steps, start=1):
         with st.expander(
-            _label(place, step, project),
+            _label(len(fixed) + place, step, project),
             expanded=is_open(step),
             key=fold_key(step),
             on_change=note_fold,
@@ -57,11 +58,11 @@ def _label(place: int, step: FormStep, project: Project) -> str:
 
 def _draw_step(step: FormStep, project: Project, *, is_first: bool, is_only: bool) -> None:
     if is_first:
-        names = [entry.name for entry in TECHNIQUES]
+        names = [entry.name for entry in offered_after(fixed_steps(project)) or [step.entry]]
         st.radio(
             "Technique",
             names,
-            names.index(step.technique),
+            names.index(step.technique) if step.technique in names else 0,
             format_func=_title,
             key=technique_key(step),
             on_change=change_technique,
@@ -101,7 +102,7 @@ def _explain(step: FormStep) -> None:
 
 def _draw_add(project: Project) -> None:
     """Draw a button for each technique that may follow, and why the others may not."""
-    steps = first_points(project)
+    steps = [*fixed_steps(project), *first_points(project)]
     if len(steps) >= MOST_STEPS:
         st.caption(f"A recipe has at most {MOST_STEPS} steps.")
         return

@@ -8,14 +8,16 @@ from intake.errors import UserError
 from runs.records import Project, Result, RunRecord
 from ui.downloads import draw_downloads
 from ui.estimates import draw_estimate_beside
+from ui.form_origin import open_form
 from ui.formatting import as_text, seconds, sentences
 from ui.frames import baseline_of
+from ui.lineage import draw_continue, draw_lineage
 from ui.live import draw_curves
-from ui.new_run import draft_of
 from ui.run_behaviour import draw_behaviour
 from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
 from ui.run_labels import draw_note, draw_run_menu
 from ui.run_layers import draw_outcomes
+from ui.run_sensitivity import draw_sensitivity
 from ui.run_speed import draw_speed
 from ui.session import PROJECT, RUN, service, show_problems
 from ui.wording import STATES
@@ -39,6 +41,7 @@ def draw_head(run: RunRecord, project: Project) -> None:
         if run.archived:
             st.badge("archived", color="gray")
         st.caption(as_text(_subtitle(run)), width="content")
+    draw_lineage(run)
     draw_note(run)
     if run.notes:
         st.info(sentences(run.notes))
@@ -57,8 +60,8 @@ def _draw_actions(run: RunRecord) -> None:
     if st.button("Run again", key="run:again", help="Queue the same recipe once more."):
         _go_on(run)
     if run.recipe.steps and st.button("Change and run", key="run:change", help="Fill the form with this recipe."):
-        draft_of(run)
-        st.switch_page(PROJECT, query_params={"project": run.project_id})
+        open_form(run, "changed")
+    draw_continue(run)
     draw_run_menu(run)
 
 
@@ -106,6 +109,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
         draw_curves(curves)
     if report is not None:
         draw_outcomes(run.recipe, report.layers)
+        draw_sensitivity(run, project)
         draw_tensors(report)
         draw_origin(run, report)
     _draw_log(run, expanded=False)

@@ -1,0 +1,98 @@
+"""Going on from where another run of the same project ended, instead of carrying its steps out again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intake.errors import InvalidParams, UserError
+from intake.models import inspect_model, load_prepared
+from optimizers.recipe import Recipe
+from runs.records import Parent, Project, RunRecord
+from runs.store import Store
+
+if TYPE_CHECKING:
+    from optimizers.apply import Done
+
+
+def check_parent(parent: Parent, recipe: Recipe, store: Store) -> None:
+    """Raise UserError where a recipe cannot continue the run that it is said to, or that run is gone."""
+    if parent.relation != "continues":
+        return
+    run = store.run(parent.run_id)
+    problem = why_not_continued(run, recipe)
+    if problem:
+        raise InvalidParams(problem)
+
+
+def why_not_continued(run: RunRecord, recipe: Recipe) -> str:
+    """Return why a recipe does not go on from where a run ended, in a sentence; "" where it does."""
+    before = run.recipe.steps
+    if run.state != "finished" or run.result is None:
+        return f"Only a finished run can be continued, but {run.name} is {run.state}. Wait for it, or run it again."
+    if not before or len(recipe.steps) <= len(before) or recipe.steps[: len(before)] != before:
+        return (
+            f"A run that continues {run.name} must begin with its steps ({run.recipe.title}) as they were and add at "
+            f"least one, got {recipe.title}. Add a step, or start a new run."
+        )
+    return ""
+
+
+def steps_done(record: RunRecord, project: Project, store: Store, model: Any, scratch: Path) -> tuple[Done | None, str]:
+    """Return the steps that a run need not carry out again, and what to say of it; for the worker.
+
+    Args:
+        record: the run.
+        project: its project.
+        store: that has both.
+        model: the clean tf_keras model of the project.
+        scratch: a folder to open the other run's model in; it is removed again.
+
+    Returns:
+        None and "" where it continues none. None and a sentence where the other's weights cannot be taken: then all
+        steps are to be carried out.
+    """
+    if record.parent is None or not record.is_continuing:
+        return None, ""
+    from optimizers.apply import Done
+
+    try:
+        before = store.run(record.parent.run_id)
+        if before.project_id != record.project_id or (problem := why_not_continued(before, record.recipe)):
+            raise UserError(problem if before.project_id == record.project_id else "It is of another project.")
+        inspect_model(_model_file(before, project, store), scratch)
+        ended = load_prepared(scratch)
+        require_same_weights(model, ended)
+    except (UserError, OSError, ValueError) as error:
+        return None, (
+            "The weights of the run that it continues could not be taken, so all steps were carried out from the start. "
+            f"{' '.join(str(error).split())}"
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    count = len(before.recipe.steps)
+    steps = "step 1 was" if count == 1 else f"steps 1 to {count} were"
+    return Done(count, ended), f"Goes on from the weights of {before.name}: {steps} not carried out again."
+
+
+def _model_file(run: RunRecord, project: Project, store: Store) -> Path:
+    """The Keras model that a run left, in the uploaded format."""
+    stem = Path(project.model.file_name).stem
+    found = [one.path for one in store.artifacts(run.run_id) if one.path.stem == stem and one.path.suffix in _FORMATS]
+    if not found:
+        raise UserError(f"{run.name} left no Keras model, or it was deleted.")
+    return found[0]
+
+
+_FORMATS = (".keras", ".h5", ".hdf5", ".zip")
+
+
+def require_same_weights(model: Any, other: Any) -> None:
+    """Raise UserError where two tf_keras models do not have the same layers with weights of the same shapes."""
+    one, two = (
+        [(layer.name, [tuple(weight.shape) for weight in layer.weights]) for layer in each.layers if layer.weights]
+        for each in (model, other)
+    )
+    if one != two:
+        raise UserError("Its saved model has other layers than the uploaded one.")
