@@ -85,9 +85,13 @@ def training_batches(
             batch = samples.take(rows, np.random.default_rng((seed, self._epoch, index + 1)))
             return batch if weights is None else (*batch, weights[rows])
 
-        def on_epoch_end(self) -> None:
-            self._epoch += 1
+        def begin_with(self, epoch: int) -> None:
+            """Go on as if so many epochs were over."""
+            self._epoch = epoch
             self._order = self._new_order()
+
+        def on_epoch_end(self) -> None:
+            self.begin_with(self._epoch + 1)
 
     return Batches()
 

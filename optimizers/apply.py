@@ -23,6 +23,7 @@ from optimizers.batch_statistics import (
     measure_batch_statistics,
     unfreeze_batch_normalization,
 )
+from optimizers.checkpoint import Checkpoints, Journey, Standing
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Keeper, Kept, won_by
 from optimizers.recipe import Recipe, RecipeStep
@@ -89,7 +90,13 @@ class Done:
 
 
 def apply_recipe(
-    model: Any, recipe: Recipe, data: TrainingData, on_step: OnStep, on_epoch: OnEpoch, done: Done | None = None
+    model: Any,
+    recipe: Recipe,
+    data: TrainingData,
+    on_step: OnStep,
+    on_epoch: OnEpoch,
+    done: Done | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Optimized:
     """Return the optimized model; `model` itself is left untouched.
 
@@ -100,11 +107,16 @@ def apply_recipe(
         on_step: told of every optimizer step.
         on_epoch: told of every epoch.
         done: the steps that are not trained again; what they won is read off their weights and kept.
+        checkpoints: where the recipe goes on from, if it was interrupted, and where it is kept while it goes on.
 
     Raises:
         DoesNotFit: a technique finds nothing to act on, or cannot take this model.
         TrainingDiverged: the loss is no longer a number.
     """
+    standing = (checkpoints.newest() if checkpoints else None) or Standing(done.steps if done else 0)
+    if standing.plain:
+        done = Done(standing.steps_done, _with_weights(model, standing.plain))
+    journey = Journey(checkpoints, standing)
     current = plain = clone_with_weights(done.model if done else model)
     conversion = Conversion()
     claims: list[Claim] = []
@@ -112,7 +124,7 @@ def apply_recipe(
     kept: Kept = {}
     facts = facts_of(model)
     ahead = recipe.steps[done.steps if done else 0 :]
-    progress = _Progress(ahead, data, on_step, on_epoch)
+    progress = _Progress(ahead, data, on_step, on_epoch, standing)
     for number, step in enumerate(recipe.steps):
         entry, params = step.entry, step.checked_params
         weights = entry.weights_of(facts, params)
@@ -121,13 +133,21 @@ def apply_recipe(
             if not entry.converts:  # writing the file in another format is worth it whatever the kernels
                 require_weights(entry.title, entry.treatments(facts, params))
             if number >= len(recipe.steps) - len(ahead):
-                current, trained = _fine_tuned(current, step, step.settings, weights, kept, data, progress)
+                current, trained = _fine_tuned(current, step, step.settings, weights, kept, data, progress, journey)
                 notes += _notes(step, step.settings, trained)
                 plain = entry.plain(current, clone_with_weights(model))
+                if any(later.settings is not None for later in recipe.steps[number + 1 :]):
+                    journey.step_ended(number + 1, plain.get_weights(), progress.steps, progress.epochs)
             if entry.wins is not None:
                 kept = won_by(entry.wins, entry.kernel_variables(current), weights, kept)
         conversion = entry.conversion(params, conversion)
     return Optimized(current, plain, conversion, claims, notes)
+
+
+def _with_weights(model: Any, weights: Sequence[np.ndarray]) -> Any:
+    copy = clone_with_weights(model)
+    copy.set_weights(weights)
+    return copy
 
 
 def plan_of(settings: FineTuning, data: TrainingData) -> TrainingPlan:
@@ -139,14 +159,21 @@ def plan_of(settings: FineTuning, data: TrainingData) -> TrainingPlan:
 class _Progress:
     """Counts the steps and epochs of all trainings of a chain as one."""
 
-    def __init__(self, steps: Sequence[RecipeStep], data: TrainingData, on_step: OnStep, on_epoch: OnEpoch) -> None:
-        self._total = sum(plan_of(step.settings, data).total_steps for step in steps if step.settings)
+    def __init__(
+        self,
+        steps: Sequence[RecipeStep],
+        data: TrainingData,
+        on_step: OnStep,
+        on_epoch: OnEpoch,
+        standing: Standing,
+    ) -> None:
         self._on_step, self._on_epoch = on_step, on_epoch
-        self._steps = self._epochs = 0
+        self.steps, self.epochs = standing.optimizer_steps, standing.epochs
+        self._total = self.steps + sum(plan_of(step.settings, data).total_steps for step in steps if step.settings)
 
     def begin(self, live_metrics: Callable[[], dict[str, float]]) -> tuple[TrainStep, OnEpoch]:
         """Return what one training reports to."""
-        steps, epochs = self._steps, self._epochs
+        steps, epochs = self.steps, self.epochs
 
         def on_step(number: int, logs: dict[str, float]) -> None:
             self._on_step(steps + number, self._total, lambda: {**logs, **live_metrics()})
@@ -158,11 +185,11 @@ class _Progress:
 
     def end(self, plan: TrainingPlan, trained: Trained, live_metrics: Callable[[], dict[str, float]]) -> None:
         """Go on from where a training ended. What it left out by stopping early is no longer ahead."""
-        self._steps, self._epochs = self._steps + trained.steps, self._epochs + trained.epochs
+        self.steps, self.epochs = self.steps + trained.steps, self.epochs + trained.epochs
         left_out = plan.total_steps - trained.steps
         if left_out > 0:
             self._total -= left_out
-            self._on_step(self._steps, self._total, live_metrics)
+            self._on_step(self.steps, self._total, live_metrics)
 
 
 def _fine_tuned(
@@ -173,6 +200,7 @@ def _fine_tuned(
     kept: Kept,
     data: TrainingData,
     progress: _Progress,
+    journey: Journey,
 ) -> tuple[Any, Trained]:
     entry, plan = step.entry, plan_of(settings, data)
     representative = data.representative(_samples_to_start_from(step), settings.seed)
@@ -188,8 +216,9 @@ def _fine_tuned(
         callbacks.append(before_validation(statistics()))
     on_step, on_epoch = progress.begin(wrapped.live_metrics)
     batches, validation = data.batches(settings), data.validation(settings)
+    settled = wrapped.settled_step
     trained = train(
-        wrapped.model, data.fit, settings, batches, validation, callbacks, on_step, on_epoch, wrapped.settled_step
+        wrapped.model, data.fit, settings, batches, validation, callbacks, on_step, on_epoch, settled, journey
     )
     progress.end(plan, trained, wrapped.live_metrics)
     stripped = entry.strip(wrapped.model)

@@ -13,6 +13,7 @@ import numpy as np
 
 from intake.fit import SHARES
 from intake.keras_env import keras2
+from optimizers.checkpoint import Arrays
 from optimizers.fine_tuning import FineTuning
 
 _METRICS = ("accuracy", "agreement", "mae", "mse")
@@ -51,6 +52,8 @@ class BestEpoch:
         self._weights: list[np.ndarray] = []
         self.best_epoch = 0
         """From 1; 0 while no epoch counted."""
+        self.is_over = False
+        """True once it is time to stop."""
 
     def sees(self, epoch: int, steps: int, figures: dict[str, float]) -> bool:
         """Take note of an epoch (from 1) that ended after `steps` optimizer steps; True where it is time to stop."""
@@ -62,7 +65,8 @@ class BestEpoch:
             if self._settings.restore_best_weights:
                 self._weights = [variable.numpy() for variable in self._variables]
         patience = self._settings.early_stopping_patience
-        return 0 < patience <= epoch - self.best_epoch
+        self.is_over = 0 < patience <= epoch - self.best_epoch
+        return self.is_over
 
     def restore(self) -> None:
         """Bring the best weights back, where that was asked for.
@@ -73,12 +77,33 @@ class BestEpoch:
         for variable, weights in zip(self._variables, self._weights, strict=False):
             variable.assign(weights)
 
+    def kept(self) -> dict[str, Any]:
+        """Return what is known so far, for `bring_back`."""
+        weights = {f"weights/{index}": array for index, array in enumerate(self._weights)}
+        merits = {} if self._best is None else {"best": np.array(self._best)}
+        return {"best_epoch": self.best_epoch, "is_over": self.is_over, **merits, **weights}
+
+    def bring_back(self, arrays: Arrays) -> None:
+        """Know again what `kept` returned."""
+        self.best_epoch, self.is_over = int(arrays["best_epoch"]), bool(arrays["is_over"])
+        if "best" in arrays:
+            self._best = float(arrays["best"][0]), float(arrays["best"][1])
+        count = sum(name.startswith("weights/") for name in arrays)
+        self._weights = [arrays[f"weights/{index}"] for index in range(count)]
+
     def callback(self) -> Any:
         """Return the Keras callback that watches; it must come after those that change the kernels."""
         best = self
 
         class Watch(keras2().callbacks.Callback):  # type: ignore[misc]
             steps = 0
+
+            def training_state(self) -> dict[str, Any]:
+                return {"steps": self.steps, **best.kept()}
+
+            def restore_training_state(self, arrays: Arrays) -> None:
+                self.steps = int(arrays["steps"])
+                best.bring_back(arrays)
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 self.steps += 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from intake.keras_env import keras2, tensorflow
+from optimizers.checkpoint import Arrays
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,15 @@ class Masks:
         masks = self
 
         class MaskKernels(keras2().callbacks.Callback):  # type: ignore[misc]
+            def training_state(self) -> dict[str, Any]:
+                kept = {f"mask/{index}": mask.numpy() for index, mask in enumerate(masks._masks)}
+                return {"step": masks._step, **kept}
+
+            def restore_training_state(self, arrays: Arrays) -> None:
+                masks._step = int(arrays["step"])
+                for index, mask in enumerate(masks._masks):
+                    mask.assign(arrays[f"mask/{index}"])
+
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
                 masks.next_step()
 

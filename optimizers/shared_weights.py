@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from intake.keras_env import keras2, tensorflow
+from optimizers.checkpoint import Arrays
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,17 @@ class SharedWeights:
         shared = self
 
         class ShareWeights(keras2().callbacks.Callback):  # type: ignore[misc]
+            def training_state(self) -> dict[str, Any]:
+                return {
+                    f"{index}/{name}": array
+                    for index, kernel in enumerate(shared._kernels)
+                    for name, array in kernel.kept().items()
+                }
+
+            def restore_training_state(self, arrays: Arrays) -> None:
+                for index, kernel in enumerate(shared._kernels):
+                    kernel.bring_back({name: arrays[f"{index}/{name}"] for name in kernel.kept()})
+
             def on_train_begin(self, logs: Any = None) -> None:
                 shared.share()
 
@@ -92,6 +104,15 @@ class _Clustered:
         self._members.assign(nearest)
         self._shared.assign(tf.gather(values, nearest))
         self._variable.assign(self._unrowed(self._shared))
+
+    def kept(self) -> dict[str, np.ndarray]:
+        """Return what `share` starts from, for `bring_back`."""
+        return {"weights": self._weights.numpy(), "values": self._values.numpy()}
+
+    def bring_back(self, arrays: Arrays) -> None:
+        """Go on from what `kept` returned."""
+        self._weights.assign(arrays["weights"])
+        self._values.assign(arrays["values"])
 
     def follow(self) -> None:
         """Move weights and values by what the optimizer did since `share`, then share again."""

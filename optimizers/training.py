@@ -11,6 +11,7 @@ from intake.errors import InvalidParams, UserError
 from intake.fit import Fit
 from intake.keras_env import keras2, tensorflow
 from optimizers.best_epoch import BestEpoch
+from optimizers.checkpoint import Arrays, Journey, TrainingState, epoch_watch
 from optimizers.fine_tuning import NO_VALIDATION, FineTuning
 from optimizers.known_shapes import known_shapes
 from optimizers.learning_rates import learning_rate
@@ -56,6 +57,7 @@ def train(
     on_step: OnStep,
     on_epoch: OnEpoch,
     settled_step: int = 0,
+    journey: Journey | None = None,
 ) -> Trained:
     """Fine-tune `model` in place.
 
@@ -69,6 +71,7 @@ def train(
         on_step: told of every optimizer step.
         on_epoch: told of every epoch.
         settled_step: optimizer step before which no epoch can be the best.
+        journey: where the recipe stands: where that is within this training, it goes on from there.
 
     Raises:
         InvalidParams: an epoch is to be chosen, and there is no validation part.
@@ -80,23 +83,47 @@ def train(
     compile_for(model, fit, settings, settings.epochs * max(1, len(batches)))
     reporting = _reporting(on_step, on_epoch, settings)
     best = BestEpoch(model, settings, settled_step) if settings.chooses_an_epoch else None
-    with known_shapes(model):
-        model.fit(
-            batches,
-            epochs=settings.epochs,
-            validation_data=validation,
-            callbacks=[*callbacks, *([best.callback()] if best else []), reporting],
-            shuffle=False,  # the batches shuffle themselves, with the seed
-            verbose=0,
-        )
+    all_callbacks = [*callbacks, *([best.callback()] if best else []), reporting]
+    first_epoch = 0
+    if journey is not None:
+        state = TrainingState(model, all_callbacks)
+        all_callbacks.append(epoch_watch(journey, state, settings.epochs))
+        first_epoch = _go_on(journey, state, batches)
+    if not (best is not None and best.is_over):
+        with known_shapes(model):
+            model.fit(
+                batches,
+                initial_epoch=first_epoch,
+                epochs=settings.epochs,
+                validation_data=validation,
+                callbacks=all_callbacks,
+                shuffle=False,  # the batches shuffle themselves, with the seed
+                verbose=0,
+            )
     if best is not None:
         best.restore()
     return Trained(reporting.epochs, reporting.steps, best.best_epoch if best else 0)
 
 
+def _go_on(journey: Journey, state: TrainingState, batches: Any) -> int:
+    """Bring back a training that was interrupted, and return how many of its epochs are done."""
+    done = journey.standing.trained_epochs
+    if not done:
+        return 0
+    state.restore(journey.standing.training)
+    batches.begin_with(done)
+    return done
+
+
 def _reporting(on_step: OnStep, on_epoch: OnEpoch, settings: FineTuning) -> Any:
     class Reporting(keras2().callbacks.Callback):  # type: ignore[misc]
         steps = epochs = 0
+
+        def training_state(self) -> dict[str, Any]:
+            return {"steps": self.steps, "epochs": self.epochs}
+
+        def restore_training_state(self, arrays: Arrays) -> None:
+            self.steps, self.epochs = int(arrays["steps"]), int(arrays["epochs"])
 
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
             self.steps += 1

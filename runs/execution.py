@@ -38,6 +38,7 @@ from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Done, Optimized, apply_recipe
 from optimizers.estimate import EstimatedSizes
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
+from runs.checkpoints import RunCheckpoints, forget_checkpoint
 from runs.continuing import steps_done
 from runs.layer_outcomes import LayerOutcome, layer_outcomes
 from runs.paths import answers_path, log_path, prepared_folder, scratch_folder, upload_path
@@ -177,6 +178,7 @@ class Execution:
         (folder / "files").mkdir(parents=True)
         self._measure(optimized, tflite, data, folder / "files", training_s)
         shutil.rmtree(folder)
+        forget_checkpoint(self._settings, self._record.run_id)
 
     def _note_random_inputs(self) -> None:
         if self._project.dataset is None and RANDOM_INPUTS_NOTE not in self._record.notes:
@@ -210,7 +212,10 @@ class Execution:
 
     def _optimize(self, model: Any, data: ProjectData, done: Done | None) -> tuple[Optimized, float]:
         recipe, progress, before = self._record.recipe, self._progress, time.monotonic()
-        optimized = apply_recipe(model, recipe, data, progress.on_step, progress.on_epoch, done)
+        checkpoints = RunCheckpoints(self._settings, self._record, self._project)
+        optimized = apply_recipe(model, recipe, data, progress.on_step, progress.on_epoch, done, checkpoints)
+        if epochs := checkpoints.resumed_epochs:
+            self._store.add_note(self._record.run_id, f"Resumed after epoch {epochs}, from its checkpoint.")
         trained = any(step.settings is not None for step in recipe.steps[done.steps if done else 0 :])
         return optimized, time.monotonic() - before if trained else 0.0
 

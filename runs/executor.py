@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from intake.errors import UserError
+from runs.checkpoints import forget_checkpoint
 from runs.child import Child, ChildDied
 from runs.jobs import Job
 from runs.paths import log_path, scratch_folder
@@ -229,6 +230,8 @@ class _Slot(threading.Thread):
 
     def _stop(self, child: Child, run_id: str, state: RunState, sentence: str = "") -> None:
         child.end()
+        if state == "cancelled":
+            forget_checkpoint(self._settings, run_id)
         if self._store.run(run_id).is_active:  # it may have finished just before
             self._store.set_state(run_id, state, sentence)
 

@@ -26,6 +26,7 @@ class ProgressReporter:
         self._store, self._run_id = store, run_id
         self._last_write = 0.0
         self._training_started: float | None = None
+        self._first_step = 1  # of a resumed run a later one
         self.total_steps = 0
         """Optimizer steps that the fine-tuning was given; 0 while there was none. It may stop earlier."""
 
@@ -38,7 +39,7 @@ class ProgressReporter:
         now = time.monotonic()
         self.total_steps = max(self.total_steps, total_steps)
         if self._training_started is None:
-            self._training_started = now
+            self._training_started, self._first_step = now, step
         if now - self._last_write < INTERVAL_S and step < total_steps:
             return
         self._last_write = now
@@ -49,7 +50,8 @@ class ProgressReporter:
         share = step / total_steps
         elapsed = now - (self._training_started or now)
         # The first step also builds the graph, which says nothing of the others.
-        remaining = elapsed / max(1, step - 1) * (total_steps - step) + AFTER_TRAINING_S if step > 1 else None
+        taken = step - self._first_step
+        remaining = elapsed / taken * (total_steps - step) + AFTER_TRAINING_S if taken > 0 else None
         return Progress(
             phase=f"Fine-tuning, step {step:,} of {total_steps:,}",
             fraction=TRAINING_STARTS + (TRAINING_ENDS - TRAINING_STARTS) * share,

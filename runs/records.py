@@ -17,6 +17,7 @@ RunState = Literal["queued", "running", "finished", "failed", "cancelled", "inte
 Relation = Literal["continues", "changed"]
 """continues: the recipe begins with that of the other run, whose weights it goes on from. changed: it came of changing it."""
 ACTIVE_STATES: tuple[RunState, ...] = ("queued", "running")
+RESUMABLE_STATES: tuple[RunState, ...] = ("interrupted", "failed")
 
 
 class _Record(BaseModel):

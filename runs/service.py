@@ -22,6 +22,7 @@ from optimizers.recipe import Recipe, RecipeStep, with_suggested_epochs
 from optimizers.suitability import Shape, unsuited_choices, unsuited_settings
 from optimizers.sweep import Point
 from optimizers.technique import Technique
+from runs.checkpoints import forget_checkpoint, resumable_epochs
 from runs.checks import check_layers, check_points
 from runs.continuing import check_parent
 from runs.durations import expected_seconds
@@ -34,7 +35,7 @@ from runs.labels import cleaned_labels
 from runs.moved_home import point_to_home
 from runs.paths import prepared_folder, samples_folder
 from runs.plan import stored_plan
-from runs.records import ACTIVE_STATES, Artifact, Parent, Project, RunRecord
+from runs.records import ACTIVE_STATES, RESUMABLE_STATES, Artifact, Parent, Project, RunRecord
 from runs.report import RunReport
 from runs.sensitivities import Sensitivities
 from runs.settings import Settings
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
 EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
 WAIT_SECONDS = 0.5
-INTERRUPTED = "The program ended while this run was at work. Run it again."
+INTERRUPTED = "The program ended while this run was at work. Resume it, or run it again."
 EXAMPLE_NAME = "Example: handwritten digits"
 
 
@@ -331,6 +332,22 @@ class Service(FilesIn):
         self._executor.cancel(run_id)
         if self.run(run_id).is_active and not self._store.has_owner(run_id):
             self._store.set_state(run_id, "cancelled")
+            forget_checkpoint(self.settings, run_id)
+
+    def resumable_epochs(self, run: RunRecord) -> int:
+        """Return after how many epochs `resume` would go on; 0 where the run cannot be resumed."""
+        return resumable_epochs(self.settings, run.run_id) if run.state in RESUMABLE_STATES else 0
+
+    def resume(self, run_id: str) -> None:
+        """Queue a run that was interrupted or failed once more: it goes on from its checkpoint.
+
+        Raises UserError where it has ended otherwise, or is at work.
+        """
+        run = self.run(run_id)
+        if run.state not in RESUMABLE_STATES:
+            raise UserError(f"Only a run that was interrupted or failed can be resumed, and {run.name} is {run.state}.")
+        self._store.set_state(run_id, "queued")
+        self._executor.submit(run_id)
 
     def run_again(self, run_id: str) -> RunRecord:
         """Queue the recipe of a run once more in the same project."""
@@ -357,6 +374,7 @@ class Service(FilesIn):
         if self.run(run_id).is_active:
             raise UserError("This run is still at work. Cancel it first.")
         self._store.delete_run(run_id)
+        forget_checkpoint(self.settings, run_id)
 
     def run(self, run_id: str) -> RunRecord:
         """Return a run; raises UserError where there is none of that id."""

@@ -202,6 +202,8 @@ class Store:
     def _set_state(self, run_id: str, state: RunState, error: str) -> None:
         now = _now_text()
         tags = [RunTag("tare.state", state), RunTag("tare.error", error)]
+        if state == "queued":  # once more
+            tags += [RunTag("tare.owner", current_process()), RunTag("tare.ended_at", ""), RunTag("tare.cancel", "")]
         if state == "running":
             tags += [RunTag("tare.started_at", now), RunTag("tare.owner", current_process())]
         ended = state not in ("queued", "running")

@@ -15,13 +15,10 @@ from intake.keras_env import keras2
 from optimizers.apply import Done, apply_recipe
 from optimizers.recipe import Recipe, RecipeStep
 from runs.continuing import why_not_continued
-from runs.durations import expected_seconds
 from runs.records import Parent, Project, RunRecord
 from runs.service import Service
-from runs.store import Store
 from tests import test_pages
 from tests.conftest import EasyData
-from tests.test_pages import finished
 
 QUICK = {"epochs": 1, "batch_size": 32}
 PRUNE = RecipeStep(technique="pruning", fine_tuning=QUICK)
@@ -138,7 +135,11 @@ def test_only_a_finished_run_is_continued_by_its_own_steps_and_more(pruned: RunR
 def test_what_cannot_be_continued_is_not_queued(service: Service, pruned: RunRecord) -> None:
     before = len(service.runs(pruned.project_id))
     with pytest.raises(InvalidParams, match="must begin with its steps"):
-        service.submit(pruned.project_id, Recipe.checked([CLUSTER]), parent=Parent(run_id=pruned.run_id, relation="continues"))
+        service.submit(
+            pruned.project_id, Recipe.checked([CLUSTER]), parent=Parent(run_id=pruned.run_id, relation="continues")
+        )
     with pytest.raises(UserError, match="no run of this address"):
-        service.submit(pruned.project_id, Recipe.checked([CLUSTER]), parent=Parent(run_id="0" * 32, relation="continues"))
+        service.submit(
+            pruned.project_id, Recipe.checked([CLUSTER]), parent=Parent(run_id="0" * 32, relation="continues")
+        )
     assert len(service.runs(pruned.project_id)) == before

@@ -57,12 +57,25 @@ def _subtitle(run: RunRecord) -> str:
 def _draw_actions(run: RunRecord) -> None:
     if run.is_active:
         return
+    if epochs := service().resumable_epochs(run):
+        _draw_resume(run, epochs)
     if st.button("Run again", key="run:again", help="Queue the same recipe once more."):
         _go_on(run)
     if run.recipe.steps and st.button("Change and run", key="run:change", help="Fill the form with this recipe."):
         open_form(run, "changed")
     draw_continue(run)
     draw_run_menu(run)
+
+
+def _draw_resume(run: RunRecord, epochs: int) -> None:
+    done = f"{epochs:,} epoch{'' if epochs == 1 else 's'}"
+    if st.button("Resume", key="run:resume", type="primary", help=f"Go on after {done}, from its checkpoint."):
+        try:
+            service().resume(run.run_id)
+        except UserError as error:
+            show_problems(error.problems)
+            return
+        st.rerun()
 
 
 def _go_on(run: RunRecord) -> None:
