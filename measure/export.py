@@ -116,13 +116,16 @@ class _Served:
             outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
             return dict(zip(self.output_names, tf.nest.flatten(outputs), strict=True))
 
-        self._model = model
         with simple_operations(model), nullcontext() if trained_ranges else without_trained_ranges():
             self._function = tf.function(serve, input_signature=signature).get_concrete_function()
+        # The converter saves what it is given. Of a model it traces every layer again, which with recurrent ones takes
+        # most of the time; the variables are all that the function needs.
+        self._variables = tf.Module()
+        self._variables.kept = list(self._function.variables)
 
     def converter(self) -> Any:
         """Return a fresh converter."""
-        return tensorflow().lite.TFLiteConverter.from_concrete_functions([self._function], self._model)
+        return tensorflow().lite.TFLiteConverter.from_concrete_functions([self._function], self._variables)
 
     def samples(self, representative: Sequence[np.ndarray] | None) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
         """Return what the converter calls to calibrate: one sample after the other, by name of the input."""
