@@ -23,6 +23,7 @@ from intake.custom_objects import allow_modules
 from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides
+from runs.operation_job import answer_operations
 from runs.paths import prepared_folder, samples_folder, upload_path
 from runs.records import Upload
 from runs.settings import Settings
@@ -141,6 +142,7 @@ PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
     "match": _match,
     "plan": _plan,
     "speed": answer_speed,
+    "operations": answer_operations,
 }
 
 
