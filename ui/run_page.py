@@ -14,6 +14,7 @@ from ui.live import draw_curves
 from ui.new_run import draft_of
 from ui.run_behaviour import draw_behaviour
 from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
+from ui.run_graph import draw_graph
 from ui.run_labels import draw_note, draw_run_menu
 from ui.run_layers import draw_outcomes
 from ui.run_speed import draw_speed
@@ -106,6 +107,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
         draw_curves(curves)
     if report is not None:
         draw_outcomes(run.recipe, report.layers)
+        draw_graph(run, report.layers)
         draw_tensors(report)
         draw_origin(run, report)
     _draw_log(run, expanded=False)
