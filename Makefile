@@ -20,7 +20,7 @@ STORE := $(or $(TARE_HOME),var)/mlflow.db
 # What every measurement is told.
 BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
-.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui image clean
+.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui screenshots image clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -83,6 +83,10 @@ bench-tables: setup ## published tables, ours beside theirs (DATA=mnist.npz, RES
 
 bench-ui: setup $(VENV)/.dev ## time to draw a project's page with 20 runs and with 1,000 (OUT=rows.csv)
 	$(VENV)/bin/python -m bench.ui $(if $(OUT),--out "$(OUT)")
+
+screenshots: setup $(VENV)/.dev ## photograph every page in both themes (ONLY=run,run-graph)
+	@scripts/install-chromium
+	$(VENV)/bin/python -m bench.screenshots $(if $(ONLY),--only "$(ONLY)")
 
 image: ## build the container image (IMAGE=tare)
 	docker build --tag $(IMAGE) .
