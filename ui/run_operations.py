@@ -16,7 +16,8 @@ from ui.session import service, show_problems
 _HOW = (
     "Each operation is run by itself on what it is given in a call, in turns with all others, of this file and of the "
     "baseline's. What calling any file takes is taken off. The parts need not add up to the whole: XNNPACK, LiteRT's fast "
-    "kernels, can treat neighbours together, and going from one operation to the next takes time, too."
+    "kernels, can treat neighbours together, going from one operation to the next takes time, and other work on the machine "
+    "interrupts a long call more often than a short one."
 )
 _FORMATS = {RUN: "{:.4f}", BASELINE: "{:.4f}", "Share": lambda share: percent(share, 1),
             "Operations": "{:.0f}", "Operations in the baseline": "{:.0f}"}  # fmt: skip
