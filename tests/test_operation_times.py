@@ -187,6 +187,7 @@ def test_the_figure_keeps_bars_of_the_same_name_apart() -> None:
     assert list(run.y) == ["CONV_2D of a", "CONV_2D of a (2)", "WHILE", "SOFTMAX of b", "QUANTIZE"]
     assert list(baseline.x)[:3] == [1.0, 0.5, 0.25]
     assert list(run.x)[:3] == [0.4, 0.2, 0.3]
+    assert list(largest_figure((timed(("CONV_2D", "a", 1.0), ("RESHAPE", "b", 0.0)),)).data[0].y) == ["CONV_2D of a"]
 
 
 def test_what_the_parts_come_to_is_said() -> None:

@@ -120,8 +120,8 @@ def shown_layers(layers: Sequence[LayerOutcome]) -> list[LayerOutcome]:
 def dot_of(layers: Sequence[LayerOutcome], measure: Measure) -> str:
     """Return the graph in Graphviz's language: a node for each layer, coloured by its figure, from top to bottom."""
     given = dict.fromkeys(name for layer in layers for name in layer.inputs)
-    numbers = {name: index for index, name in enumerate([*given, *(one.layer for one in layers)])}
-    numbers = {name: f"n{index}" for index, name in enumerate(numbers)}
+    names = dict.fromkeys([*given, *(one.layer for one in layers)])
+    numbers = {name: f"n{index}" for index, name in enumerate(names)}
     own = {layer.layer for layer in layers}
     lines = [
         "digraph {",

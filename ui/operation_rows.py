@@ -99,8 +99,8 @@ def kind_table(measured: Sequence[OperationTimes]) -> pd.DataFrame:
 
 
 def largest_figure(measured: Sequence[OperationTimes]) -> go.Figure:
-    """Return bars of the operations that take longest in either file, the longest at the top."""
-    ranked = sorted(pairs(measured), key=_longest, reverse=True)[:MOST_BARS]
+    """Return bars of the operations that take longest in either file, the longest at the top; none that is too short to tell."""
+    ranked = sorted(filter(_longest, pairs(measured)), key=_longest, reverse=True)[:MOST_BARS]
     labels = _told_apart([as_hover(pair.label) for pair in ranked])
     figure = go.Figure()
     series = [("This run", COLOURS[0], [pair.run for pair in ranked])]

@@ -68,5 +68,5 @@ def _draw_times(measured: tuple[OperationTimes, ...]) -> None:
     st.caption(
         f"{first.turns:,} turns with one sample, {first.threads} "
         f"{'thread' if first.threads == 1 else 'threads'}, on this machine and whatever else it does. "
-        f"Taken off each: {milliseconds(first.overhead_ms)}."
+        f"Taken off each: {milliseconds(first.overhead_ms)}; 0 stands for what is too short to tell."
     )
