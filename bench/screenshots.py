@@ -26,7 +26,7 @@ KEPT = (
 )  # fmt: skip
 """Shown by README and docs. All others go into docs/screenshots/all, which git leaves alone."""
 WIDE, NARROW = 1280, 390
-PATIENCE_MS = 180_000
+PATIENCE_MS = 90_000
 MOST_HEIGHT = 6000
 """Pixels of a picture; what is below is cut off."""
 
@@ -62,7 +62,7 @@ def _open(*keys: str) -> Callable[[Page], None]:
 def _measure(page: Page) -> None:
     _open("run-speed")(page)
     for key in ("run-speed-measure", "run-operations-measure"):
-        page.locator(f".st-key-{key} button").first.click()
+        page.locator(f".st-key-{key} button:visible").first.click()
         settle(page)
         page.locator(".st-key-run-speed [data-testid=stProgress]").wait_for(state="detached", timeout=PATIENCE_MS)
         settle(page)

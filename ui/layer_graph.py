@@ -188,9 +188,9 @@ def legend_of(measure: Measure) -> go.Figure:
         go.Heatmap(z=[places], x=places, colorscale=colours, zmin=0, zmax=1, showscale=False, hoverinfo="skip")
     )
     figure.update_layout(
-        height=56,
+        height=70,
         width=420,
-        margin={"l": 30, "r": 40, "t": 4, "b": 26},
+        margin={"l": 30, "r": 40, "t": 4, "b": 38},
         dragmode=False,
         xaxis={
             "tickvals": ticks,
