@@ -70,10 +70,14 @@ def test_every_figure_that_some_layer_has_can_be_shown() -> None:
 
 def test_places_go_from_the_smallest_to_the_largest_and_back() -> None:
     for measure in measures_of(LAYERS):
-        assert {measure.place(value) for value in measure.values.values()} <= {0.0, 1.0}
         assert measure.place(measure.value_at(0.5)) == pytest.approx(0.5)
-    sqnr = measures_of(LAYERS)[-1]
+    measures = {measure.label: measure for measure in measures_of(LAYERS)}
+    assert [measures["Bytes now"].place(value) for value in (100, 1000)] == [0, 1]
+    assert measures["Zeros"].ends == (0, 1)  # 79.9 % and 80 % must not stand at both ends
+    assert [measures["Bits per weight"].tick(place) for place in (0, 0.5, 1)] == ["2 bits", "8 bits", "32 bits"]
+    sqnr = measures["SQNR"]
     assert sqnr.value_at(1) == FAR_DB  # what is the same must not push all others together
+    assert sqnr.place(SAME_DB) == 1
     assert sqnr.tick(1) == "60.0 dB or more"
     assert sqnr.text(SAME_DB) == "same"
 

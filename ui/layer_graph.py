@@ -35,27 +35,37 @@ class Measure:
     values: dict[str, float]
     """Of the layers that have one."""
     is_log: bool = False
-    most: float = math.inf
-    """Larger values have the colour of this one."""
+    low: float | None = None
+    """Where the scale begins; None: at the smallest value."""
+    high: float | None = None
+    """Where it ends; larger values have the colour of this one. None: at the largest value."""
+    table: str = "all layers"
+    """Which table has the same figures."""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """First and last value of the scale."""
+        low = min(self.values.values()) if self.low is None else self.low
+        return low, max(self.values.values()) if self.high is None else self.high
 
     def place(self, value: float) -> float:
-        """Return where a value stands between the smallest and the largest, 0 to 1."""
-        low, high = self._scaled(min(self.values.values())), self._scaled(max(self.values.values()))
-        return 1.0 if high == low else (self._scaled(value) - low) / (high - low)
+        """Return where a value stands on the scale, 0 to 1."""
+        low, high = map(self._scaled, self.ends)
+        return 1.0 if high == low else min(1.0, max(0.0, (self._scaled(value) - low) / (high - low)))
 
     def value_at(self, place: float) -> float:
         """Return the value of a place, the other way round."""
-        low, high = self._scaled(min(self.values.values())), self._scaled(max(self.values.values()))
+        low, high = map(self._scaled, self.ends)
         at = low + place * (high - low)
         return 10**at if self.is_log else at
 
     def tick(self, place: float) -> str:
         """Return the words at a place of the scale."""
-        more = " or more" if place == 1 and max(self.values.values()) > self.most else ""
-        return self.text(self.value_at(place)) + more
+        more = " or more" if place == 1 and max(self.values.values()) > self.ends[1] else ""
+        less = " or less" if place == 0 and min(self.values.values()) < self.ends[0] else ""
+        return self.text(self.value_at(place)) + more + less
 
     def _scaled(self, value: float) -> float:
-        value = min(value, self.most)
         return math.log10(max(value, 1.0)) if self.is_log else value
 
 
@@ -69,11 +79,17 @@ def measures_of(layers: Sequence[LayerOutcome], time_shares: Mapping[str, float]
     known = [
         Measure("Bytes now", _bytes, _values(layers, lambda one: one.bytes_after), is_log=True),
         Measure("Bytes saved", _bytes, _values(layers, _saved)),
-        Measure("Zeros", lambda value: percent(value, 1), _values(layers, lambda one: one.zero_share)),
+        Measure("Zeros", lambda value: percent(value, 1), _values(layers, lambda one: one.zero_share), low=0, high=1),
         Measure("Distinct values", _count, _values(layers, lambda one: one.distinct), is_log=True),
-        Measure("Bits per weight", lambda value: f"{value:.0f} bits", _values(layers, _bits)),
-        Measure("SQNR", _decibels, _values(layers, lambda one: one.error.sqnr_db if one.error else None), most=FAR_DB),
-        Measure("Share of time", lambda value: percent(value, 1), dict(time_shares or {})),
+        Measure(
+            "Bits per weight", lambda value: f"{value:.0f} bits", _values(layers, _bits), is_log=True, low=2, high=32
+        ),
+        Measure(
+            "SQNR", _decibels, _values(layers, lambda one: one.error.sqnr_db if one.error else None), low=0, high=FAR_DB
+        ),
+        Measure(
+            "Share of time", lambda value: percent(value, 1), dict(time_shares or {}), low=0, table="all operations"
+        ),
     ]
     return [measure for measure in known if measure.values]
 
@@ -181,7 +197,7 @@ def luminance(colour: str) -> float:
 def legend_of(measure: Measure) -> go.Figure:
     """Return the scale as a strip of colours, its values with their unit below."""
     places = np.linspace(0, 1, 64)
-    same = min(measure.values.values()) == max(measure.values.values())
+    same = measure.ends[0] == measure.ends[1]
     ticks = [0.5] if same else [0, 0.25, 0.5, 0.75, 1]
     colours = [[0, colour_at(1)], [1, colour_at(1)]] if same else SCALE
     figure = go.Figure(

@@ -38,8 +38,7 @@ def draw_graph(run: RunRecord, layers: tuple[LayerOutcome, ...]) -> None:
 def _draw_measure(layers: tuple[LayerOutcome, ...], chosen: Measure) -> None:
     st.plotly_chart(
         legend_of(chosen), key="run:graph:legend", width="content", config={"displayModeBar": False},
-        alt=f"Scale of colours for {chosen.label.lower()}, from {chosen.text(min(chosen.values.values()))} "
-        f"to {chosen.text(max(chosen.values.values()))}",
+        alt=f"Scale of colours for {chosen.label.lower()}, from {chosen.tick(0)} to {chosen.tick(1)}",
     )  # fmt: skip
     shown = shown_layers(layers)
     st.caption(_caption(layers, shown, chosen))
@@ -55,4 +54,4 @@ def _caption(layers: tuple[LayerOutcome, ...], shown: list[LayerOutcome], chosen
     parts = [f"{folded:,} layers without weights are left out, the others joined across them."] if folded else []
     if any(layer.layer not in chosen.values for layer in shown):
         parts.append("Layers without a fill have no such figure.")
-    return " ".join([*parts, "The table of all layers has these figures, too."])
+    return " ".join([*parts, f"The table of {chosen.table} has these figures, too."])
