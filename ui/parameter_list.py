@@ -1,4 +1,4 @@
-"""The parameters of a technique as the help page lists them: two columns, which a phone has room for."""
+"""The parameters of a technique as the help page lists them: running text, which a phone has room for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from optimizers.declaration import Params, specs
 
 
 def parameter_list(declaration: type[Params]) -> str:
-    """Return a Markdown table: the name of each parameter, and what it does, with range and default."""
-    rows = ["| parameter | what it does |", "|---|---|"]
+    """Return a Markdown list: the name of each parameter, what it does, its range and its default."""
+    rows = []
     for spec in specs(declaration):
         unit = f" {spec.unit}" if spec.unit else ""
         only = f" ({spec.only_if.reason})" if spec.only_if else ""
         default = spec.default if spec.default not in ((), {}) else "none"
-        rows.append(f"| `{spec.name}` | {spec.help}{only} **{spec.range_text()}**; default {default}{unit} |")
-    return "\n".join(rows)
+        rows.append(f"- **{spec.name}**: {spec.help}{only}  \n  *{spec.range_text()}; default {default}{unit}*")
+    return "\n".join(rows).replace("_", r"\_") or "It has no parameters."
