@@ -20,7 +20,7 @@ STORE := $(or $(TARE_HOME),var)/mlflow.db
 # What every measurement is told.
 BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
-.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui backup restore image clean
+.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui backup restore image clean screenshots
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -89,6 +89,10 @@ backup: setup ## save projects, uploads and runs, also while the dashboard works
 
 restore: setup ## unpack a backup into an empty home folder (FILE=tare-backup.tar.gz, TARE_HOME=folder)
 	@$(VENV)/bin/python -m runs.backup restore $(or $(FILE),tare-backup.tar.gz)
+
+screenshots: setup $(VENV)/.dev ## photograph every page in both themes (ONLY=run,run-graph)
+	@scripts/install-chromium
+	$(VENV)/bin/python -m bench.screenshots $(if $(ONLY),--only "$(ONLY)")
 
 image: ## build the container image (IMAGE=tare)
 	docker build --tag $(IMAGE) .

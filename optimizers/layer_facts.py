@@ -52,6 +52,8 @@ class LayerFacts(BaseModel):
     parameters: int
     """Weights of every kind."""
     kernels: tuple[KernelFacts, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """Names of the layers that it takes from, those of the model's inputs among them."""
     is_rescaled: bool = False
     """True where a BatchNormalization follows: the converter multiplies it into the kernel, channel by channel."""
     has_rescaled_inputs: bool = False
@@ -92,6 +94,7 @@ def _facts(layer: Any, obstacles: dict[str, str], sparse_inference_obstacle: str
         class_name=type(layer).__name__,
         parameters=sum(int(weight.shape.num_elements()) for weight in layer.weights),
         kernels=tuple(kernel_facts(layer, kernel) for kernel in kernels_of(layer)),
+        inputs=_inputs(layer),
         is_rescaled=_is_followed_by_batch_normalization(layer),
         has_rescaled_inputs=_comes_after_batch_normalization(layer),
         input_rank=_input_rank(layer),
@@ -111,6 +114,11 @@ def kernel_facts(layer: Any, kernel: Kernel) -> KernelFacts:
         input_axis=input_axis(layer, kernel),
         operation=operation_of(layer, kernel),
     )
+
+
+def _inputs(layer: Any) -> tuple[str, ...]:
+    before = [found.name for node in layer.inbound_nodes for found in _listed(node.inbound_layers)]
+    return tuple(dict.fromkeys(before))
 
 
 def _input_rank(layer: Any) -> int:

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from optimizers import TECHNIQUES
-from optimizers.declaration import markdown_table
 from optimizers.fine_tuning import FineTuning
+from ui.parameter_list import parameter_list
 from ui.session import begin_page
 
 begin_page()
@@ -20,7 +20,7 @@ for entry in TECHNIQUES:
         if entry.fine_tuning is not None:
             st.markdown("It trains: the fine-tuning settings below apply, with its own defaults.")
         with st.expander("Parameters", key=f"technique:{entry.name}:parameters"):
-            st.markdown(markdown_table(entry.Params))
+            st.markdown(parameter_list(entry.Params))
         st.caption(f"Source: {entry.source}")
 st.subheader("Fine-tuning")
-st.markdown(markdown_table(FineTuning))
+st.markdown(parameter_list(FineTuning))

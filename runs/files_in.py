@@ -128,6 +128,17 @@ class FilesIn:
                 self._executor.submit_job(self._jobs[key], request, read)
             return self._jobs[key]
 
+    def known_job(self, key: str) -> Job | None:
+        """Return the newest job of that name; None where there is none."""
+        with self._lock:
+            return self._jobs.get(key)
+
+    def job_anew(self, key: str, title: str, request: dict[str, Any], read: Callable[[Any], Any]) -> Job:
+        """Have the worker answer a request; one that is still at work is not asked twice."""
+        if (last := self.known_job(key)) is not None and last.is_done:
+            self.forget(last)
+        return self._job(key, title, request, read)
+
     def model_plan(self, upload_id: str) -> Job:
         """Find out in the worker what each technique can do to a model. The job's result is a ModelPlan."""
         upload = self.upload(upload_id)

@@ -26,6 +26,8 @@ class LayerOutcome(BaseModel):
     layer: str
     class_name: str
     parameters: int
+    inputs: tuple[str, ...] = ()
+    """Layers that it takes from, those of the model's inputs among them; runs of older versions have none."""
     treatments: tuple[Treatment, ...]
     """One for each step of the recipe."""
     left_by_choice: bool
@@ -66,7 +68,8 @@ def layer_outcomes(
         return ()
     by_step = [step.entry.treatments(layers, step.checked_params) for step in recipe.steps]
     chosen = {name for step in recipe.steps for name in step.params.get("leave_as_is", ())}
-    before, after = layer_bytes(originals), layer_bytes(tensors)
+    weighted = {layer.name for layer in layers if layer.parameters}
+    before, after = layer_bytes(originals, weighted), layer_bytes(tensors, weighted)
     drawn = _largest(layers)
     found = []
     for index, layer in enumerate(layers):
@@ -78,6 +81,7 @@ def layer_outcomes(
                 layer=layer.name,
                 class_name=layer.class_name,
                 parameters=layer.parameters,
+                inputs=layer.inputs,
                 treatments=tuple(treatments[index] for treatments in by_step),
                 left_by_choice=layer.name in chosen,
                 dtype=tensor.dtype if tensor else "",

@@ -46,6 +46,7 @@ from runs.store import Store
 if TYPE_CHECKING:
     from runs.handover.desk import HandoverDesk
     from runs.handover.source import ReportWriter
+    from runs.operation_desk import OperationDesk
 
 EXAMPLE_MODEL = Path(__file__).parent.parent / "samples" / "digits_cnn.keras"
 EXAMPLE_DATASET = Path(__file__).parent.parent / "samples" / "digits.npz"
@@ -179,6 +180,13 @@ class Service(FilesIn):
     def sensitivities(self) -> Sensitivities:
         """What each layer costs by itself under the recipe of a run."""
         return Sensitivities(self, self._job, self._jobs.get)
+
+    @property
+    def operations(self) -> OperationDesk:
+        """What measures the time of each operation of finished runs."""
+        from runs.operation_desk import OperationDesk
+
+        return OperationDesk(self)
 
     def suggested_fine_tuning(self, project: Project, entry: Technique) -> FineTuning | None:
         """Return a technique's default settings, with enough epochs for a small dataset; None where it trains not."""

@@ -23,6 +23,7 @@ from intake.custom_objects import allow_modules
 from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides
+from runs.operation_job import answer_operations
 from runs.paths import prepared_folder, samples_folder, upload_path
 from runs.records import Upload
 from runs.sensitivity_job import answer_sensitivity
@@ -143,6 +144,7 @@ PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
     "plan": _plan,
     "speed": answer_speed,
     "sensitivity": answer_sensitivity,
+    "operations": answer_operations,
 }
 
 
@@ -155,7 +157,17 @@ def ensure_prepared(settings: Settings, upload: Upload) -> Any:
     if (folder / "info.json").is_file() and (folder / "model.h5").is_file():
         with contextlib.suppress(ValidationError):  # written by an older version: made again
             return ModelInfo.model_validate_json((folder / "info.json").read_text())
-    return inspect_model(upload_path(settings, upload), folder)
+    return inspect_model(_still_there(settings, upload), folder)
+
+
+def _still_there(settings: Settings, upload: Upload) -> Path:
+    path = upload_path(settings, upload)
+    if not path.is_file():
+        raise UserError(
+            f"{upload.file_name} is no longer in the uploads folder of Tare's home. Upload the same file again: it goes where "
+            "it was, and runs of its projects work again."
+        )
+    return path
 
 
 def ensure_parsed(settings: Settings, model: Upload | None, dataset: Upload | None, options: DatasetOptions) -> Any:
@@ -167,7 +179,7 @@ def ensure_parsed(settings: Settings, model: Upload | None, dataset: Upload | No
     folder = samples_folder(settings, model.upload_id if model else "", dataset.upload_id if dataset else None, options)
     if not (folder / "info.json").is_file():
         if dataset is not None:
-            parse_dataset(upload_path(settings, dataset), options, folder)
+            parse_dataset(_still_there(settings, dataset), options, folder)
         elif model is not None:
             info = ensure_prepared(settings, model)
             make_random_inputs(load_prepared(prepared_folder(settings, model.upload_id)), info, options, folder)

@@ -217,3 +217,9 @@ def test_weights_are_drawn_as_bars_or_as_their_few_values(kind: str) -> None:
     said = weights_sentence(histogram, outcome)
     assert f"15 different values are stored, as {kind}." in said
     assert ("integers of the file" in said) == (kind == "blocks")
+
+
+def test_a_padding_merged_into_a_convolution_does_not_own_its_kernel() -> None:
+    kernel = tensor_of(np.ones((1, 3, 3, 2)), name="relu;bn;depthwise;pad", stored_bytes=72)  # as in MobileNetV2
+    assert layer_bytes([kernel], {"depthwise", "bn"}) == {"depthwise": 72}
+    assert layer_bytes([kernel]) == {"pad": 72}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from tests.test_charts import ACCURACY, ERROR, a_recipe, result, run_of
 from ui.frames import runs_frame
 from ui.quantities import metric_of, quantities
 from ui.run_filter import RunFilter, matching, states_of, tags_of, techniques_of
+from ui.run_list import rounded
 from ui.run_table import (
     NEWEST,
     OLDEST,
@@ -119,3 +121,18 @@ def test_csv_is_what_is_on_screen(runs: list[RunRecord]) -> None:
     assert [row[0] for row in read[1:]] == ["Baseline", "'=1+1"]
     assert read[2][1:3] == ["'@x", "'-y"]
     assert float(read[1][3]) == 100.0
+
+
+def test_numbers_are_rounded_though_the_browser_cuts_them_off() -> None:
+    runs = [
+        run_of("Baseline", None, result(0.97, 174_784, latency_ms=1.0)),
+        run_of("a", a_recipe(), result(0.97777, 48_350, latency_ms=0.2999)),
+    ]
+    table = table_frame(runs_frame(runs), [".tflite", "Accuracy", "Latency"], ACCURACY, runs[0].result)
+    shown = rounded(table, ACCURACY)
+    for column in table:
+        if (digits := digits_of(column, ACCURACY)) is not None:
+            for before, after in zip(table[column], shown[column], strict=True):
+                cut_off = math.trunc(after * 10 ** digits[0]) / 10 ** digits[0] if after == after else after
+                assert cut_off == pytest.approx(round(before, digits[0]), nan_ok=True)
+    assert list(shown["Run"]) == list(table["Run"])

@@ -85,3 +85,15 @@ def test_the_worker_measures_speed_of_run_and_baseline(service: Service, project
     assert (small.threads, small.calls) == (2, floats.calls)
     assert small.working_bytes < floats.working_bytes
     assert len(service.measure_speed(baseline.run_id, 1).wait()) == 1
+
+
+def test_the_worker_times_each_operation_of_run_and_baseline(service: Service, project: Project) -> None:
+    recipe = Recipe.single("post_training_quantization", {"mode": "int8"})
+    run = service.wait(service.submit(project.project_id, recipe).run_id)
+    small, floats = service.operations.measure(run.run_id, 1).wait()
+    layers = {layer.name for layer in service.model_info(project).layers}
+    assert {one.layer for one in small.operations if one.kind == "CONV_2D"} <= layers
+    assert [one.layer for one in small.operations if one.kind == "CONV_2D"] == [
+        one.layer for one in floats.operations if one.kind == "CONV_2D"
+    ]
+    assert "QUANTIZE" in {one.kind for one in small.operations} - {one.kind for one in floats.operations}

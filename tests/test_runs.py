@@ -22,10 +22,11 @@ from optimizers.recipe import Recipe, RecipeStep
 from optimizers.sweep import expand
 from runs.paths import prepared_folder, samples_folder
 from runs.plan import float_file
-from runs.records import Project, RunRecord
+from runs.records import Project, RunRecord, Upload
 from runs.service import Service
 from runs.settings import Settings
 from runs.store import Store
+from runs.worker import ensure_parsed
 from tests.conftest import until
 
 LONG = Recipe.single("pruning", {}, {"epochs": 1000, "batch_size": 8})
@@ -376,3 +377,9 @@ def busiest_worker() -> int:
         child.cpu_percent()
     time.sleep(1)
     return max(children, key=lambda child: child.cpu_percent()).pid
+
+
+def test_an_upload_that_was_removed_is_a_sentence(settings: Settings) -> None:
+    gone = Upload(upload_id="0" * 16, file_name="digits.npz", size_bytes=1, sha256="0")
+    with pytest.raises(UserError, match=r"digits\.npz is no longer in the uploads folder.*Upload the same file again"):
+        ensure_parsed(settings, None, gone, DatasetOptions())

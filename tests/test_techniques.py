@@ -18,6 +18,7 @@ from optimizers.declaration import ParameterSpec, specs
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import Technique, clone_with_weights
 from tests.conftest import EasyData
+from ui.parameter_list import parameter_list
 
 every_technique = pytest.mark.parametrize("entry", TECHNIQUES, ids=lambda entry: entry.name)
 every_parameter = pytest.mark.parametrize(
@@ -179,3 +180,12 @@ def test_a_recipe_cannot_repeat_a_step_as_it_is(entry: Technique) -> None:
     step = RecipeStep(technique=entry.name)
     with pytest.raises(InvalidParams):
         Recipe.checked([step, step])
+
+
+@every_technique
+def test_the_help_page_lists_every_parameter_with_its_default(entry: Technique) -> None:
+    lines = parameter_list(entry.Params).replace("\\", "").split("\n- ")
+    assert len(lines) == max(1, len(specs(entry.Params)))
+    for line, spec in zip(lines, specs(entry.Params), strict=False):
+        assert f"**{spec.name}**: {spec.help}" in line
+        assert f"{spec.range_text()}; default " in line

@@ -22,7 +22,7 @@ _DRAWN = (
     *("run_id", "title", "techniques", "is_baseline", "card", "size", "size_change"),
     *("metric", "metric_low", "metric_high", "metric_change"),
 )
-DOMINATED_OPACITY = 0.4
+DOMINATED_OPACITY = 0.55
 """Of points that another run beats in both axes."""
 _FAINT = "rgba(122, 134, 143, 0.45)"
 

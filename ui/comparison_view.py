@@ -49,7 +49,7 @@ def _draw_differences(project: Project, chosen: list[RunRecord], baseline: Resul
         key="comparison:table",
         hide_index=True,
         height="content",
-        column_config={"": st.column_config.TextColumn(pinned=True)},
+        column_config={"": st.column_config.TextColumn(pinned=True, width=190)},
         alt="Settings and results in which the selected runs differ",
     )
     st.caption("Everything else is the same. Changes are against the baseline.")

@@ -87,12 +87,12 @@ def draw_sizes(result: Result, baseline: Result | None, report: RunReport | None
     rows = []
     for kind in SIZES:
         new, old = getattr(result, kind.field), getattr(baseline, kind.field) if baseline else None
+        change = change_percent(new, old) if old and new else ""
         rows.append(
             {
                 "Size": kind.label,
                 "This run": kind.text(new),
-                "Baseline": kind.text(old) if baseline else "",
-                "Change": change_percent(new, old) if old and new else "",
+                **({"Baseline": kind.text(old), "Change": change} if baseline else {}),
                 "What it is": kind.help,
             }
         )
@@ -101,7 +101,7 @@ def draw_sizes(result: Result, baseline: Result | None, report: RunReport | None
         pd.DataFrame(rows),
         hide_index=True,
         column_config={"This run": right, "Baseline": right, "Change": right},
-        alt="All sizes of this run beside the baseline's",
+        alt="All sizes of this run beside the baseline's" if baseline else "All sizes of this run",
     )
     if baseline is not None and (reasons := size_reasons(result, baseline, report)):
         st.markdown(as_markdown(reasons))

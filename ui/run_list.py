@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -54,7 +55,7 @@ def draw_table(
     ticked = {run.run_id for run in chosen}
     st.session_state[TABLE_KEY] = {"selection": {"rows": [i for i, run_id in enumerate(run_ids) if run_id in ticked]}}
     st.dataframe(
-        table,
+        rounded(table, fit),
         key=TABLE_KEY,
         hide_index=True,
         on_select=partial(_changed, run_ids),
@@ -74,6 +75,19 @@ def draw_table(
         )
         draw_menu_of_selected(chosen)
         st.caption("Click a cell to open its run. Tick rows to compare them.", width="content")
+
+
+def rounded(table: pd.DataFrame, fit: Fit) -> pd.DataFrame:
+    """Return the table with numbers as they are written: Streamlit cuts digits off where a column has a step.
+
+    A thousandth of the last digit is added, for the cut not to meet a number just below the rounded one.
+    """
+    shown = table.copy()
+    for column in table:
+        if (digits := digits_of(column, fit)) is not None:
+            values = table[column].astype(float).round(digits[0])
+            shown[column] = values + np.sign(values) * 10.0 ** -(digits[0] + 3)
+    return shown
 
 
 def column_config(table: pd.DataFrame, fit: Fit) -> dict[str, Any]:

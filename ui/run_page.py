@@ -15,6 +15,7 @@ from ui.lineage import draw_continue, draw_lineage
 from ui.live import draw_curves
 from ui.run_behaviour import draw_behaviour
 from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
+from ui.run_graph import draw_graph
 from ui.run_labels import draw_note, draw_run_menu
 from ui.run_layers import draw_outcomes
 from ui.run_sensitivity import draw_sensitivity
@@ -123,6 +124,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
     if report is not None:
         draw_outcomes(run.recipe, report.layers)
         draw_sensitivity(run, project)
+        draw_graph(run, report.layers)
         draw_tensors(report)
         draw_origin(run, report)
     _draw_log(run, expanded=False)

@@ -13,6 +13,7 @@ from runs.records import Result, RunRecord
 from runs.speed_job import MOST_THREADS
 from ui.formatting import as_text, change_percent, kilobytes, milliseconds
 from ui.live import finished
+from ui.run_operations import draw_operations
 from ui.session import service, show_problems
 
 
@@ -43,6 +44,7 @@ def draw_speed(run: RunRecord, result: Result, baseline: Result | None) -> None:
                 f"{job.result[0].calls:,} calls of each file, in turns, with one sample, on this machine and whatever "
                 "else it does."
             )
+        draw_operations(run, threads)
 
 
 _MEMORY_HELP = (

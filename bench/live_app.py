@@ -1,0 +1,83 @@
+"""The real app and a real browser, as the journeys of the tests and `make screenshots` start them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class App:
+    """A running server."""
+
+    url: str
+    pid: int
+    home: Path
+
+
+@contextlib.contextmanager
+def running_app(home: Path) -> Iterator[App]:
+    """`streamlit run app.py` on a free loopback port with a home of its own; ended at the end.
+
+    Raises:
+        RuntimeError: it did not start; with what it printed.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-m", "streamlit", "run", "app.py", "--server.address=127.0.0.1", f"--server.port={port}",
+    ]  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TARE_HOME": str(home)}, stdout=log, stderr=log)
+        try:
+            _wait_until_healthy(url, server, home / "server.log")
+            yield App(url, server.pid, home)
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=2)
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"The server did not start. It printed:\n{log.read_text(errors='replace')}")
+
+
+@contextlib.contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Chromium, headless.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        raise RuntimeError("No Chromium found. Install it (Debian: apt-get install chromium) and run again.")
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        started = playwright.chromium.launch(executable_path=path, args=flags)
+        yield started
+        started.close()
