@@ -13,6 +13,7 @@ from intake.parts import Array, Part
 MOST_IMAGES = 10
 _SHOWN_PIXELS = 64
 _MOST_PIXELS = 96
+_LARGE_PIXELS = 256
 _ROWS = 8
 _ROW_VALUES = 12
 
@@ -68,6 +69,21 @@ def small_image(sample: Array, value_range: tuple[float, float]) -> bytes:
     image.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
     content = io.BytesIO()
     image.save(content, "WEBP", quality=80)
+    return content.getvalue()
+
+
+def large_image(sample: Array, value_range: tuple[float, float]) -> bytes:
+    """Return a sample that `looks_like_images` as a WebP file to look at closely: about 256 pixels wide, or as it is."""
+    pixels = _eight_bits(np.asarray(sample), value_range)
+    image = Image.fromarray(pixels)
+    factor = max(1, round(_LARGE_PIXELS / max(image.size)))
+    return as_webp(image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST))
+
+
+def as_webp(image: Image.Image) -> bytes:
+    """Return a WebP file without loss."""
+    content = io.BytesIO()
+    image.save(content, "WEBP", lossless=True)
     return content.getvalue()
 
 

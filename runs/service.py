@@ -37,6 +37,7 @@ from runs.settings import Settings
 from runs.shown_samples import ShownSamples, shown_samples
 from runs.speed_job import read_speeds, speed_request
 from runs.store import Store
+from runs.try_desk import TryDesk
 
 if TYPE_CHECKING:
     from runs.handover.desk import HandoverDesk
@@ -59,6 +60,7 @@ class Service(FilesIn):
         super().__init__(settings, LocalExecutor(settings, self._store))
         self._reports = reports
         self._known = KnownRuns(self._store)
+        self.tries = TryDesk(self, self._executor)
 
     def start(self) -> None:
         """Warm the workers up, and take over what an ended process left: queued runs run, running ones are over."""

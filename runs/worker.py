@@ -27,6 +27,7 @@ from runs.paths import prepared_folder, samples_folder, upload_path
 from runs.records import Upload
 from runs.settings import Settings
 from runs.speed_job import answer_speed
+from runs.try_job import answer_try
 
 NICENESS = 10
 log = logging.getLogger("tare")
@@ -141,6 +142,7 @@ PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
     "match": _match,
     "plan": _plan,
     "speed": answer_speed,
+    "try": answer_try,
 }
 
 

@@ -18,6 +18,7 @@ from ui.run_labels import draw_note, draw_run_menu
 from ui.run_layers import draw_outcomes
 from ui.run_speed import draw_speed
 from ui.session import PROJECT, RUN, service, show_problems
+from ui.try_it import draw_try_it
 from ui.wording import STATES
 
 _COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "cancelled": "gray"}
@@ -99,6 +100,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
         draw_recipe(run.recipe)
     if report is not None:
         draw_behaviour(report.behaviour, project)
+    draw_try_it(run, project, report)
     draw_speed(run, result, baseline)
     curves = service().curves(run.run_id)
     if curves:
