@@ -12,6 +12,7 @@ from ui.formatting import as_text, seconds, sentences
 from ui.frames import baseline_of
 from ui.live import draw_curves
 from ui.new_run import draft_of
+from ui.presentation_link import draw_present_link
 from ui.run_behaviour import draw_behaviour
 from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
 from ui.run_labels import draw_note, draw_run_menu
@@ -34,7 +35,7 @@ def draw_head(run: RunRecord, project: Project) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(f"{'★ ' if run.starred else ''}{as_text(run.name)}", width="stretch")
-        _draw_actions(run)
+        _draw_actions(run, project)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(STATES[run.state], color=_COLOURS.get(run.state, "blue"))  # type: ignore[arg-type]
         if run.archived:
@@ -52,9 +53,10 @@ def _subtitle(run: RunRecord) -> str:
     return " · ".join(parts)
 
 
-def _draw_actions(run: RunRecord) -> None:
+def _draw_actions(run: RunRecord, project: Project) -> None:
     if run.is_active:
         return
+    draw_present_link(project, run)
     if st.button("Run again", key="run:again", help="Queue the same recipe once more."):
         _go_on(run)
     if run.recipe.steps and st.button("Change and run", key="run:change", help="Fill the form with this recipe."):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from measure.sample_answers import OutputPair
 from runs.try_job import Tried
-from ui.formatting import change_percent, milliseconds, percent
+from ui.formatting import milliseconds, percent
 
 
 def answer_sentences(tried: Tried) -> list[str]:
@@ -67,10 +67,15 @@ def _number(pair: OutputPair) -> str:
 
 def latency_sentence(tried: Tried) -> str:
     """Return how long a call of each takes."""
-    once = "in the median of some calls with this sample, on one thread of this machine and whatever else it does"
+    how = "median of some calls with this sample, on one thread of this machine and whatever else it does"
     if tried.before_ms is None:
-        return f"A call takes {milliseconds(tried.after_ms)}, {once}."
-    return (
-        f"A call takes {milliseconds(tried.before_ms)} with the original and {milliseconds(tried.after_ms)} with this run "
-        f"({change_percent(tried.after_ms, tried.before_ms)}), {once}."
-    )
+        return f"A call takes {short_times(tried.after_ms)[0]} ({how})."
+    before, after = short_times(tried.before_ms, tried.after_ms)
+    return f"A call takes {before} with the original and {after} with this run ({how})."
+
+
+def short_times(*values_ms: float) -> list[str]:
+    """Return times in one unit: "12.3 ms", or "1.4 µs" where milliseconds would round one of them away."""
+    if min(values_ms) >= 0.01:
+        return [milliseconds(value) for value in values_ms]
+    return [f"{value * 1000:,.1f} µs" for value in values_ms]
