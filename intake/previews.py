@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
@@ -85,6 +86,11 @@ def as_webp(image: Image.Image) -> bytes:
     content = io.BytesIO()
     image.save(content, "WEBP", lossless=True)
     return content.getvalue()
+
+
+def data_address(webp: bytes) -> str:
+    """Return an address that holds the picture itself."""
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
 
 
 def values_text(sample: Array, names: tuple[str, ...]) -> str:

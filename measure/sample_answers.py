@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from intake.fit import Fit
-from intake.previews import as_webp, large_image, looks_like_images
+from intake.previews import as_webp, data_address, large_image, looks_like_images
 from measure.answer_kinds import kind_of, unit_names
 from measure.class_answers import NOT_A_NUMBER, chosen
 from measure.reliability import are_probabilities, sigmoid, softmax
@@ -229,8 +228,3 @@ def _chooses_pixels(answer: Floats) -> bool:
     if not looks_like_images(answer.shape):
         return True
     return answer.shape[-1] == 3 and bool(np.all(np.abs(answer.sum(axis=-1) - 1) < _SUM_TOLERANCE))
-
-
-def data_address(webp: bytes) -> str:
-    """Return an address that holds the picture itself."""
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from intake.errors import BadDataset
-from measure.sample_answers import OutputPair, data_address, output_pairs
+from measure.sample_answers import OutputPair, output_pairs
 from runs.paths import upload_path
 from runs.records import Project
 from runs.settings import Settings
@@ -153,7 +153,7 @@ def _row(settings: Settings, project: Project, dataset: Dataset, line: str) -> A
 
 def _shown(dataset: Dataset, arrays: Sequence[Array]) -> tuple[str, str]:
     from intake.one_sample import takes_images
-    from intake.previews import large_image, values_text
+    from intake.previews import data_address, large_image, values_text
 
     info = dataset.info
     if info.kind == "random":

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from intake.previews import data_address
 from measure.behaviour import Behaviour, ClassChange, Flip, Moved, NumberChange
-from measure.sample_answers import data_address
 from runs.records import Project
 from ui.formatting import as_text, percent
 from ui.session import service
 
-EACH = 4
+EACH = 6
 """Samples of either kind."""
 _CARD_WIDTH = 168
 _VALUES_LETTERS = 90
@@ -75,7 +75,7 @@ def _flip(flip: Flip) -> Shown:
 
 def _said(name: str, probability: float | None, truth: str) -> str:
     mark = "" if not truth else " ✓" if name == truth else " ✗"
-    sure = "" if probability is None else f", {percent(probability, 0)}"
+    sure = "" if probability is None else f", {percent(probability, 0)}".replace(" %", "\u00a0%")
     return f"**{as_text(name)}**{mark}{sure}"
 
 
