@@ -125,7 +125,7 @@ def _number(cell: str, column: str) -> list[float]:
     try:
         value = _TRUTH.get(cell.lower())
         value = float(cell) if value is None else value
-        if np.isfinite(np.float32(value)):
+        if abs(value) <= float(np.finfo(np.float32).max):
             return [value]
     except (ValueError, OverflowError):
         pass

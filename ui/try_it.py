@@ -129,18 +129,16 @@ def score_figure(pair: OutputPair) -> go.Figure:
     """Return bars of the most likely classes, those of the original and of this run beside each other."""
     names, places = [_short(score.name) for score in pair.scores], list(range(len(pair.scores)))
     factor = 100 if pair.are_probabilities else 1
-    both = [
-        (ORIGINAL, [score.before for score in pair.scores], NEUTRAL),
-        (THIS, [s.after for s in pair.scores], COLOURS[0]),
-    ]
+    before = [score.before for score in pair.scores if score.before is not None]
+    after = [score.after for score in pair.scores]
+    bars = [(ORIGINAL, before, NEUTRAL), (THIS, after, COLOURS[0])] if before else [(ORIGINAL, after, NEUTRAL)]
     figure = go.Figure()
-    for label, values, colour in both if pair.scores[0].before is not None else [(ORIGINAL, both[1][1], NEUTRAL)]:
+    for label, values, colour in bars:
         figure.add_bar(
-            x=[factor * value for value in values if value is not None], y=places, orientation="h", name=label,
+            x=[factor * value for value in values], y=places, orientation="h", name=label,
             marker={"color": colour}, textposition="outside", cliponaxis=False,
-            text=[_score_text(value, pair.are_probabilities) for value in values if value is not None],
-            customdata=names,
-            hovertemplate="%{customdata}: %{text}<extra>" + label + "</extra>",
+            text=[_score_text(value, pair.are_probabilities) for value in values],
+            customdata=names, hovertemplate="%{customdata}: %{text}<extra>" + label + "</extra>",
         )  # fmt: skip
     figure.update_layout(
         height=80 + 44 * len(names),
