@@ -7,8 +7,9 @@ import random
 import streamlit as st
 
 from intake.dataset_info import DatasetInfo
+from intake.errors import UserError
 from intake.one_sample import LIMIT_BYTES, endings_of
-from intake.table_rows import RowColumn, line_of_cells, needs_file, row_columns
+from intake.table_rows import RowColumn, cells_of_line, line_of_cells, needs_file, row_columns
 from measure.behaviour import Behaviour
 from runs.records import Project
 from runs.try_job import AskedSample
@@ -18,8 +19,9 @@ from ui.session import address, service, set_address
 TEST, ROW, FILE = "Sample of the test part", "Row of your own", "File of your own"
 MOST_FIELDS = 12
 """Columns that get a field each; of more, a row is one line of text."""
-SAMPLE_KEY, ROW_KEY, WAY_KEY = "sample", "row", "try"
+SAMPLE_KEY, ROW_KEY = "sample", "row"
 """Names in the address."""
+WAY_KEY = "run:try:way"
 _FIELD_WIDTH = 150
 
 
@@ -27,7 +29,14 @@ def choose_sample(project: Project, info: DatasetInfo, behaviour: Behaviour | No
     """Draw the ways to choose a sample; return the chosen one, None where there is none yet."""
     ways = [TEST, ROW if info.kind == "table" else FILE]
     way = st.segmented_control(
-        "What to try", ways, default=TEST, required=True, key=WAY_KEY, bind="query-params", label_visibility="collapsed"
+        "What to try",
+        ways,
+        default=ROW if address(ROW_KEY) and ROW in ways else TEST,
+        required=True,
+        key=WAY_KEY,
+        on_change=set_address,
+        args=(ROW_KEY, ""),
+        label_visibility="collapsed",
     )
     if way == TEST:
         return _of_test_part(info, behaviour)
@@ -95,7 +104,7 @@ def _what_fits(info: DatasetInfo) -> str:
 def _of_row(project: Project, info: DatasetInfo) -> AskedSample | None:
     columns = row_columns(info)
     if len(columns) <= MOST_FIELDS and not needs_file(info, columns):
-        _draw_fields(project, columns)
+        _draw_fields(columns, _cells_of_address(info) or service().tries.cells(project, 0))
     else:
         st.text_input(
             f"Cells of the {len(columns):,} columns, parted by commas", key=ROW_KEY, bind="query-params",
@@ -105,8 +114,14 @@ def _of_row(project: Project, info: DatasetInfo) -> AskedSample | None:
     return AskedSample(line=address(ROW_KEY)) if address(ROW_KEY) else None
 
 
-def _draw_fields(project: Project, columns: tuple[RowColumn, ...]) -> None:
-    start = service().tries.cells(project, 0)
+def _cells_of_address(info: DatasetInfo) -> list[str]:
+    try:
+        return cells_of_line(address(ROW_KEY), info)
+    except UserError:  # there is none, or somebody typed the address
+        return []
+
+
+def _draw_fields(columns: tuple[RowColumn, ...], start: list[str]) -> None:
     with st.form("run:try:fields", border=True), st.container(horizontal=True, vertical_alignment="bottom"):
         cells = [
             _field(column, start[number] if number < len(start) else "", f"run:try:cell:{number}")
@@ -114,7 +129,7 @@ def _draw_fields(project: Project, columns: tuple[RowColumn, ...]) -> None:
         ]
         if st.form_submit_button("Try this row", key="run:try:row"):
             set_address(ROW_KEY, line_of_cells(cells))
-    st.caption("The fields begin with the first sample of the test part.")
+    st.caption("The fields begin with the first sample of the test part, until a row was tried.")
 
 
 def _field(column: RowColumn, start: str, key: str) -> str:
