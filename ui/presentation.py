@@ -20,7 +20,7 @@ from ui.session import PROJECT, address, project_of, project_of_address, service
 
 _PLOT_PIXELS = 470
 _LARGE_TYPE = """<style>
-[data-testid="stHeader"] { display: none; }
+[data-testid="stHeader"], [data-testid="stElementToolbar"] { display: none; }
 [data-testid="stMainBlockContainer"] { padding-top: 1.25rem; padding-bottom: 1.5rem; }
 .st-key-presentation-figures [data-testid="stMetricLabel"] p { font-size: 1.05rem; }
 .st-key-presentation-figures [data-testid="stMetricValue"] { font-size: 2.3rem; line-height: 1.15; }

@@ -17,17 +17,16 @@ from measure.litert import predict
 from optimizers import technique
 from runs.paths import samples_folder
 from runs.records import RunRecord
+from runs.service import EXAMPLE_NAME
 from runs.settings import Settings
 from runs.store import Store
 from tests.conftest import until
-from tests.journeys.conftest import SCREENSHOTS, App
+from tests.journeys.conftest import App
 from tests.journeys.test_journeys import (
     RUN_TIMEOUT_MS,
     SCRIPT_TIMEOUT_MS,
     choose,
     open_example,
-    queue,
-    runs_of,
     settled,
 )
 from ui.formatting import metric_text, percent
@@ -47,23 +46,30 @@ def patience() -> Iterator[None]:
 
 
 def finished_run(page: Page, app: App) -> RunRecord:
-    """A finished run of the example in int8; queued on the page where no journey before has left one."""
-    open_example(page, app)
+    """A finished run of the example; one in int8 is queued on its page where no journey before has left any."""
     if not _finished(app):
+        open_example(page, app)
         choose(page, technique("post_training_quantization"))
-        queue(page, app, "To be tried")
+        page.get_by_role("button", name="Run", exact=True).click()
         until(lambda: bool(_finished(app)), RUN_TIMEOUT_MS / 1000)
     return _finished(app)[0]
 
 
 def _finished(app: App) -> list[RunRecord]:
-    return [run for run in runs_of(app) if run.state == "finished" and not run.is_baseline]
+    return [run for run in runs_of_example(app) if run.state == "finished" and not run.is_baseline]
+
+
+def runs_of_example(app: App) -> list[RunRecord]:
+    """The runs of the example; none where it is not there yet."""
+    store = Store(Settings(home=app.home))
+    ids = [project.project_id for project in store.projects() if project.name == EXAMPLE_NAME]
+    return store.runs(ids[:1]) if ids else []
 
 
 def answers_to(app: App, run: RunRecord, row: int) -> tuple[list[np.ndarray], np.ndarray]:
     """What the stored files of the original and of a run answer to a test row, and the row itself."""
     store = Store(Settings(home=app.home))
-    project, baseline = store.project(run.project_id), baseline_of(runs_of(app))
+    project, baseline = store.project(run.project_id), baseline_of(runs_of_example(app))
     assert baseline is not None
     folder = samples_folder(Settings(home=app.home), project.model.upload_id, project.dataset_id, project.options)
     sample = np.asarray(load_parsed(folder).x_test[row])
@@ -113,7 +119,7 @@ def test_samples_are_tried_by_number_by_chance_and_by_file(page: Page, app: App,
 
 def test_the_presentation_fits_a_screen_and_shows_the_numbers_of_the_store(page: Page, app: App) -> None:
     run = finished_run(page, app)
-    baseline = baseline_of(runs_of(app))
+    baseline = baseline_of(runs_of_example(app))
     assert baseline is not None
     assert baseline.result is not None
     assert run.result is not None
@@ -138,19 +144,18 @@ def test_the_presentation_fits_a_screen_and_shows_the_numbers_of_the_store(page:
     main = page.get_by_test_id("stMain")
     assert main.get_by_role("button").count() + main.get_by_role("textbox").count() == 0
     address = page.url
-    for scheme, width in (("dark", 1280), ("light", 390)):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_viewport_size({"width": width, "height": 720})
-        page.goto(address)
-        expect(figures.get_by_test_id("stMetricValue").first).to_have_text(shown[0].value)
-        settled(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.screenshot(path=SCREENSHOTS / f"presentation_{scheme}_{width}.png", full_page=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address)  # is all there is to share
+    expect(figures.get_by_test_id("stMetricValue").first).to_have_text(shown[0].value)
+    settled(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_text("Open the project in Tare").click()
+    expect(page.get_by_test_id("stHeader")).to_be_visible()
 
 
 def test_a_comparison_is_taken_along_as_a_file(page: Page, app: App, tmp_path: Path) -> None:
     run = finished_run(page, app)
-    baseline = baseline_of(runs_of(app))
+    baseline = baseline_of(runs_of_example(app))
     assert baseline is not None
     page.goto(f"{app.url}/project?project={run.project_id}&selected={baseline.run_id},{run.run_id}")
     with page.expect_download() as download:
