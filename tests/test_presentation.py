@@ -72,7 +72,8 @@ def test_three_figures_say_size_cost_and_time() -> None:
     before, after = result(0.98, 100_000, latency_ms=0.4), result(0.975, 25_000, latency_ms=0.1)
     after = after.model_copy(update={"metric_low": 0.96, "metric_high": 0.985})
     size, cost, time = headlines(after, before, ACCURACY)
-    assert (size.label, size.value, size.note.split(",")[0]) == ("Smaller", "4.0 times", "100.0 kB → 25.0 kB")
+    assert (size.label, size.value) == ("Smaller", "4.0 times")
+    assert size.note == "100.0 kB → 25.0 kB, as the deployable .tflite; in gzip 50.0 kB → 12.5 kB"
     assert (cost.label, cost.value) == ("Accuracy", "-0.50 points")
     assert cost.note.startswith("98.00 % → 97.50 %, 95 % interval 96.00 % to 98.50 %: within the noise")
     assert time.value == "0.400 ms → 0.100 ms"

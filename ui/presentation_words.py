@@ -54,7 +54,8 @@ def headlines(result: Result, baseline: Result, fit: Fit) -> tuple[Headline, Hea
     return (
         Headline(
             *_smaller(result.tflite_bytes, baseline.tflite_bytes),
-            f"{kilobytes(baseline.tflite_bytes)} → {kilobytes(result.tflite_bytes)}, as the deployable .tflite",
+            f"{kilobytes(baseline.tflite_bytes)} → {kilobytes(result.tflite_bytes)}, as the deployable .tflite; in gzip "
+            f"{kilobytes(baseline.gzip_bytes)} → {kilobytes(result.gzip_bytes)}",
         ),
         Headline(
             METRICS[name],
