@@ -216,7 +216,7 @@ def _picture(answer: Floats, both: tuple[Floats | None, Floats], picture: NDArra
         large = Image.fromarray(colours).resize(
             (classes.shape[1] * factor, classes.shape[0] * factor), Image.Resampling.NEAREST
         )
-        return data_address(as_webp(large))
+        return data_address(as_webp(large, exact=True))
     known = [array for array in (*both, picture) if array is not None]
     low = min(0.0, *(float(np.nan_to_num(array).min()) for array in known))
     high = max(1.0, *(float(np.nan_to_num(array).max()) for array in known))

@@ -15,6 +15,7 @@ from intake.dataset_info import DatasetInfo, DatasetOptions
 from intake.datasets import load_parsed, parse_dataset
 from intake.errors import BadDataset, UserError
 from intake.fit import Fit, FitOverrides
+from intake.keras_env import keras2
 from intake.one_sample import LIMIT_BYTES, endings_of, range_note, sample_of_file
 from intake.preprocessing import model_inputs
 from intake.table_rows import cells_of_line, cells_of_row, encoded_row, line_of_cells, needs_file, row_columns
@@ -356,6 +357,27 @@ def test_an_uploaded_sample_is_answered_as_the_same_row(service: Service, quanti
     alone = service.tries.ask(service.baseline(quantized.project_id).run_id, AskedSample(row=4)).wait()
     assert alone.before_ms is None
     assert [score.before for score in alone.outputs[0].scores] == [None] * 3
+
+
+def test_a_row_of_a_table_is_answered_as_the_same_test_row(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(line.partition(",")[2] for line in TABLE.splitlines()))
+    layers = keras2().layers
+    model = keras2().Sequential([layers.Dense(4, input_shape=(5,)), layers.Dense(2, "softmax")])
+    model.save(tmp_path / "t.h5")
+    prepared = service.prepare(tmp_path / "t.h5", tmp_path / "t.csv", DatasetOptions(), FitOverrides())
+    project = service.project_of("Rows", prepared)
+    baseline = service.wait(service.baseline(project.project_id).run_id)
+    by_row = service.tries.ask(baseline.run_id, AskedSample(row=1)).wait()
+    line = line_of_cells(service.tries.cells(project, 1))
+    by_line = service.tries.ask(baseline.run_id, AskedSample(line=line)).wait()
+    assert line.count(",") >= 2
+    assert (by_line.outputs, by_line.values) == (by_row.outputs, by_row.values)
+    assert by_row.truth in ("a", "b")
+    assert "town=Bern" in by_line.values
+    far = service.tries.ask(baseline.run_id, AskedSample(line="Ulm,99999,true")).wait()
+    assert far.note.startswith("Its values go from 0 to 1e+05")
+    with pytest.raises(UserError, match="'town' must hold one of the categories"):
+        service.tries.ask(baseline.run_id, AskedSample(line="Rome,30,true")).wait()
 
 
 def test_what_cannot_be_tried_is_a_sentence(service: Service, quantized: RunRecord) -> None:
