@@ -82,3 +82,42 @@ def test_without_samples_or_file_the_page_says_so(service: Service, project: Pro
     folder = samples_folder(service.settings, project.model.upload_id, project.dataset_id, project.options)
     (folder / "info.json").unlink()
     assert "no longer stored here" in texts(open_page("pages/run.py", run=run.run_id))
+
+
+def table_of(service: Service, project: Project, columns: int, folder: Path) -> None:
+    """Have the samples of a project be a table of a town and some numbers."""
+    names = [f"c{number}" for number in range(columns - 1)]
+    rows = [
+        f"{('Bern', 'Ulm')[i % 2]},{','.join(str(i + n / 2) for n in range(columns - 1))},{i % 2}" for i in range(40)
+    ]
+    (folder / "t.csv").write_text("\n".join([",".join(["town", *names, "label"]), *rows]))
+    parsed = samples_folder(service.settings, project.model.upload_id, project.dataset_id, project.options)
+    parse_dataset(folder / "t.csv", project.options, parsed)
+
+
+def test_a_row_has_a_field_for_each_column_and_stands_in_the_address(
+    service: Service, project: Project, run: RunRecord, tmp_path: Path
+) -> None:
+    table_of(service, project, 3, tmp_path)
+    app = open_page("pages/run.py", run=run.run_id, row="Ulm,7,2.5")
+    assert app.selectbox(key="run:try:cell:0").value == "Ulm"
+    assert [app.number_input(key=f"run:try:cell:{number}").value for number in (1, 2)] == [7.0, 2.5]
+    app.selectbox(key="run:try:cell:0").select("Bern")
+    app.number_input(key="run:try:cell:2").set_value(0.125)
+    next(button for button in app.button if button.label == "Try this row").click()
+    app.run()
+    assert not app.exception
+    assert app.query_params["row"] == "Bern,7,0.125"
+    asked = {f"{run.run_id}:{AskedSample(line=line).digest}" for line in ("Ulm,7,2.5", "Bern,7,0.125")}
+    assert set(service.tries._jobs) == asked
+
+
+def test_a_row_of_many_columns_is_one_line(service: Service, project: Project, run: RunRecord, tmp_path: Path) -> None:
+    table_of(service, project, 14, tmp_path)
+    line = "Ulm," + ",".join(["1"] * 13)
+    app = open_page("pages/run.py", run=run.run_id, row=line)
+    assert app.text_input(key="row").value == line
+    assert "of the 14 columns" in app.text_input(key="row").label
+    service.tries.ask(run.run_id, AskedSample(line=line)).fail(("Column must hold a number.",))
+    again = open_page("pages/run.py", run=run.run_id, row=line)
+    assert again.error[0].value == as_text("Column must hold a number.")
