@@ -155,14 +155,18 @@ def _measure(
             with archive.open(picture.member) as stream, Image.open(stream, formats=_FORMATS) as image:
                 width, height = image.size
                 modes.append(image.mode)
-            if width * height > PIXEL_LIMIT:
-                raise ValueError(f"{width} x {height} pixels, above the limit of {PIXEL_LIMIT:,}")
+            _check_pixels(width, height)
             sizes.append((height, width))
         except Exception as error:  # Decoders raise nearly anything on damaged bytes; all of it means the same here.
-            bad.append(f"{picture.member.filename} ({_short(error)})")
+            bad.append(f"{picture.member.filename} ({why_not_decoded(error)})")
     if bad:
         raise _undecodable(file, bad)
     return sizes, modes
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > PIXEL_LIMIT:
+        raise ValueError(f"{width} x {height} pixels, above the limit of {PIXEL_LIMIT:,}")
 
 
 def _undecodable(file: str, bad: Sequence[str]) -> BadDataset:
@@ -172,7 +176,8 @@ def _undecodable(file: str, bad: Sequence[str]) -> BadDataset:
     )
 
 
-def _short(error: Exception) -> str:
+def why_not_decoded(error: Exception) -> str:
+    """Return what a decoder complained of, in a few words."""
     text = " ".join(str(error).split())
     return "not an image" if "cannot identify" in text else text[:120] or type(error).__name__
 
@@ -232,9 +237,9 @@ def _decode_parts(
         x = np.lib.format.open_memmap(scratch / f"images_{part}.npy", "w+", np.uint8, (len(chosen), *shape))
         for i, picture in enumerate(chosen):
             try:
-                x[i] = _decode(archive.read(picture.member), shape)
+                x[i] = decode_image(archive.read(picture.member), shape)
             except Exception as error:  # As above.
-                bad.append(f"{picture.member.filename} ({_short(error)})")
+                bad.append(f"{picture.member.filename} ({why_not_decoded(error)})")
         y = np.asarray([index[picture.class_name] for picture in chosen], np.int64) if class_names else None
         parts[part] = Part(x, y)
     if bad:
@@ -242,10 +247,16 @@ def _decode_parts(
     return parts
 
 
-def _decode(content: bytes, shape: tuple[int, int, int]) -> Array:
+def decode_image(content: bytes, shape: tuple[int, int, int]) -> Array:
+    """Return an image file as uint8 (height, width, 1 or 3), as every image of a zip is read.
+
+    Raises:
+        Exception: nearly anything on damaged bytes, as decoders do; ValueError where it has more than PIXEL_LIMIT pixels.
+    """
     height, width, channels = shape
     mode: Literal["L", "RGB"] = "L" if channels == 1 else "RGB"
     with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+        _check_pixels(*opened.size)
         image = _eight_bits(opened).convert(mode)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)

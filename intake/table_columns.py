@@ -183,6 +183,15 @@ def _encode(cells: pd.Series, column: str, options: DatasetOptions) -> tuple[Arr
     return one_hot, [f"{column}={categories[i]}" for i in wanted]
 
 
+def text_categories(frame: pd.DataFrame, features: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return text column -> its categories, sorted as `encode_features` counts them."""
+    return {
+        column: tuple(np.unique(frame[column].astype(str).to_numpy(str)).tolist())
+        for column in features
+        if _is_text(frame[column])
+    }
+
+
 def label_values(cells: pd.Series) -> Array:
     """Return a label column as an array of numbers, booleans or text (n,)."""
     if _is_text(cells):

@@ -14,7 +14,7 @@ from intake.dataset_info import DatasetOptions
 from intake.errors import BadDataset
 from intake.labels import Labels, read_labels
 from intake.parts import EXPANDED_LIMIT_BYTES, Part, ReadFile
-from intake.table_columns import choose_columns, encode_features, label_values, without_gaps
+from intake.table_columns import choose_columns, encode_features, label_values, text_categories, without_gaps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,23 @@ def read_parquet(path: Path, options: DatasetOptions, scratch: Path) -> ReadFile
     Raises:
         BadDataset: damaged file, nested columns, and all that `read_csv` refuses.
     """
+    return _read_table(_parquet_frame(path), options, path.name, [])
+
+
+def categories_of(path: Path, options: DatasetOptions) -> dict[str, tuple[str, ...]]:
+    """Return text column -> its categories, in the order in which they were numbered when the file was read.
+
+    Args:
+        path: a file that was read before.
+        options: resolved, as they stand in `DatasetInfo.options`.
+    """
+    parquet = path.suffix.lower() == ".parquet"
+    frame = _parquet_frame(path) if parquet else _parse_csv(path.name, _decode(path)[0], [])
+    choice = choose_columns(frame, options, path.name)
+    return text_categories(without_gaps(frame, choice, options, path.name)[0], choice.features)
+
+
+def _parquet_frame(path: Path) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -60,7 +77,7 @@ def read_parquet(path: Path, options: DatasetOptions, scratch: Path) -> ReadFile
             "or another kind of file. Upload the complete file again."
         ) from error
     frame.columns = [str(column) for column in frame.columns]
-    return _read_table(frame, options, path.name, [])
+    return frame
 
 
 def _check_parquet(name: str, file: object) -> None:

@@ -30,7 +30,7 @@ class ConfusionCell(_Record):
 
 
 class Flip(_Record):
-    """A sample that is answered with another class than before."""
+    """A sample and both answers to it: mostly one that is answered with another class than before."""
 
     row: int
     """In the test part, from 0."""
@@ -72,6 +72,8 @@ class ClassChange(_Record):
     """Right before and wrong now."""
     flips: tuple[Flip, ...]
     """Those that got worse first; not all of many."""
+    unchanged: tuple[Flip, ...] = ()
+    """Some that are answered as before, of classes in turn; empty in reports of older versions."""
     classes: tuple[ClassCounts, ...] = ()
     """Empty without labels; the most changed of many."""
     cells: tuple[ConfusionCell, ...] = ()
@@ -92,7 +94,7 @@ class Spread(_Record):
 
 
 class Moved(_Record):
-    """A sample whose error grew, or whose answer moved, more than that of others."""
+    """A sample and both answers to it: mostly one whose error grew, or whose answer moved, more than that of others."""
 
     row: int
     """In the test part, from 0."""
@@ -127,6 +129,8 @@ class NumberChange(_Record):
     """Samples in each bin, uploaded model; empty without labels."""
     after: tuple[int, ...]
     most_moved: tuple[Moved, ...]
+    usual: tuple[Moved, ...] = ()
+    """Some spread over the test part; empty in reports of older versions."""
 
 
 class OutputChange(_Record):

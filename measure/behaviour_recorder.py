@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from intake.fit import Fit
+from measure.answer_kinds import kind_of, unit_names
 from measure.behaviour import Behaviour, OutputChange
 from measure.class_answers import ClassAnswers
 from measure.label_answers import LabelAnswers
@@ -27,7 +28,7 @@ class BehaviourRecorder:
 
     def __init__(self, fit: Fit, class_names: Sequence[str], output_names: Sequence[str]) -> None:
         self._fit, self._output_names = fit, output_names
-        self._class_names = [class_names[i] for i in fit.class_order] if fit.class_order else list(class_names)
+        self._class_names = class_names
         self._outputs: list[ClassAnswers | LabelAnswers | NumberAnswers] = []
         self._samples = 0
 
@@ -56,19 +57,9 @@ class BehaviourRecorder:
         return Behaviour(samples=self._samples, outputs=tuple(changes))
 
     def _collector(self, number: int, shape: tuple[int, ...]) -> ClassAnswers | LabelAnswers | NumberAnswers:
-        fit = self._fit
-        if fit.task == "multilabel_classification":
-            return LabelAnswers(self._names(shape[1]), fit.from_logits)
-        if self._chooses(number, shape):
-            return ClassAnswers(self._names(max(2, shape[1])), fit.from_logits)
-        return NumberAnswers()
-
-    def _chooses(self, number: int, shape: tuple[int, ...]) -> bool:
-        if self._fit.task != "agreement":
-            return "classification" in self._fit.task
-        kind = self._fit.outputs[number]
-        return len(shape) == 2 and (kind == "classes" or (kind == "yes_no" and shape[1] == 1))
-
-    def _names(self, count: int) -> list[str]:
-        """Of the classes; numbers where the dataset has no names, or other classes than the model."""
-        return self._class_names if len(self._class_names) == count else [str(unit) for unit in range(count)]
+        kind = kind_of(self._fit, number, shape)
+        if kind == "numbers":
+            return NumberAnswers()
+        if kind == "labels":
+            return LabelAnswers(unit_names(self._fit, self._class_names, shape[1]), self._fit.from_logits)
+        return ClassAnswers(unit_names(self._fit, self._class_names, max(2, shape[1])), self._fit.from_logits)

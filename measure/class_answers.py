@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 MOST_FLIPS = 300
+MOST_UNCHANGED = 8
 MOST_CLASSES = 200
 MOST_CELLS = 3600
 NOT_A_NUMBER = -1
@@ -58,7 +59,10 @@ class ClassAnswers:
         if not self._truth:
             changed = np.flatnonzero(old != new)
             flips = self._flips(changed, None, (old, new), sure)
-            return ClassChange(names=tuple(self._names), changed=len(changed), better=0, worse=0, flips=flips)
+            same = self._flips(in_turn(old, old == new), None, (old, new), sure)
+            return ClassChange(
+                names=tuple(self._names), changed=len(changed), better=0, worse=0, flips=flips, unchanged=same
+            )
         truth = np.concatenate(self._truth)
         was_right, is_right = old == truth, new == truth
         changed = np.flatnonzero(old != new)
@@ -69,6 +73,7 @@ class ClassAnswers:
             better=int(np.count_nonzero(~was_right & is_right)),
             worse=int(np.count_nonzero(was_right & ~is_right)),
             flips=self._flips(order, truth, (old, new), sure),
+            unchanged=self._flips(in_turn(truth, old == new), truth, (old, new), sure),
             classes=self._counts(truth, was_right, is_right),
             cells=self._cells(truth, old, new),
             before=reliability(old_sure, was_right) if are_shares else None,
@@ -140,6 +145,16 @@ def chosen(answers: Floats, from_logits: bool) -> tuple[Integers, Floats]:
     broken = np.asarray(np.isnan(answers).any(axis=1))
     usable = np.where(broken[:, None], 0.0, answers)
     return np.where(broken, NOT_A_NUMBER, usable.argmax(axis=1)), usable.max(axis=1)
+
+
+def in_turn(classes: Integers, wanted: Booleans) -> Integers:
+    """Return the rows of up to `MOST_UNCHANGED` wanted samples: the first of each class (n,), then the second, ..."""
+    rows = np.flatnonzero(wanted)
+    turn = np.zeros(len(rows), np.int64)
+    for each in np.unique(classes[rows]):
+        members = classes[rows] == each
+        turn[members] = np.arange(np.count_nonzero(members))
+    return np.asarray(rows[np.lexsort((rows, turn))][:MOST_UNCHANGED])
 
 
 def most_changed(counts: list[ClassCounts]) -> tuple[ClassCounts, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from measure.behaviour import ClassChange, ClassCounts, Flip
-from measure.class_answers import MOST_FLIPS, most_changed
+from measure.class_answers import MOST_FLIPS, MOST_UNCHANGED, most_changed
 from measure.reliability import are_probabilities, reliability, sigmoid
 
 Floats = NDArray[np.float64]
@@ -43,6 +43,7 @@ class LabelAnswers:
         was_right, is_right = (((answers > 0.5) == is_on) & ~np.isnan(answers) for answers in (old, new))
         gain = is_right.sum(axis=1) - was_right.sum(axis=1)
         changed = np.flatnonzero(((old > 0.5) != (new > 0.5)).any(axis=1))
+        same = np.setdiff1d(np.arange(len(is_on)), changed)[:MOST_UNCHANGED]
         are_shares = are_probabilities(old) and are_probabilities(new)
         return ClassChange(
             names=tuple(self._names),
@@ -53,6 +54,7 @@ class LabelAnswers:
                 self._flip(int(row), is_on[row], old[row], new[row], int(gain[row]))
                 for row in changed[np.argsort(gain[changed], kind="stable")][:MOST_FLIPS]
             ),
+            unchanged=tuple(self._flip(int(row), is_on[row], old[row], new[row], 0) for row in same),
             classes=most_changed(
                 [
                     ClassCounts(name=name, samples=len(is_on), right_before=int(before), right_after=int(after))

@@ -11,6 +11,7 @@ from measure.behaviour import Moved, NumberChange, Spread
 
 Floats = NDArray[np.float64]
 MOST_MOVED = 100
+MOST_USUAL = 8
 BINS = 40
 _REACH = 99.0
 """Percentile at which the bins end; what lies beyond is counted in the outermost ones."""
@@ -56,7 +57,12 @@ class NumberAnswers:
             before=counts[0] if len(counts) == 2 else (),
             after=counts[-1],
             most_moved=tuple(_moved_sample(int(row), moved, errors, values) for row in worst if worse[row] > 0),
+            usual=tuple(_moved_sample(int(row), moved, errors, values) for row in _spread_rows(len(moved))),
         )
+
+
+def _spread_rows(count: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_USUAL)).astype(np.int64))
 
 
 def _joined(chunks: Sequence[tuple[Floats, ...]]) -> tuple[Floats, ...] | None:

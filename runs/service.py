@@ -42,6 +42,7 @@ from runs.settings import Settings
 from runs.shown_samples import ShownSamples, shown_samples
 from runs.speed_job import read_speeds, speed_request
 from runs.store import Store
+from runs.try_desk import TryDesk
 
 if TYPE_CHECKING:
     from runs.handover.desk import HandoverDesk
@@ -66,6 +67,7 @@ class Service(FilesIn):
         self._reports = reports
         self._known = KnownRuns(self._store)
         self.home_lock = HomeLock(settings.folder(""))
+        self.tries = TryDesk(self, self._executor)
 
     def start(self) -> None:
         """Warm the workers up, and take over what an ended process left: queued runs run, running ones are over.

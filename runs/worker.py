@@ -29,6 +29,7 @@ from runs.records import Upload
 from runs.sensitivity_job import answer_sensitivity
 from runs.settings import Settings
 from runs.speed_job import answer_speed
+from runs.try_job import answer_try
 
 NICENESS = 10
 log = logging.getLogger("tare")
@@ -145,6 +146,7 @@ PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
     "speed": answer_speed,
     "sensitivity": answer_sensitivity,
     "operations": answer_operations,
+    "try": answer_try,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from measure.behaviour import Behaviour, ClassChange, NumberChange, OutputChange
+from measure.behaviour import Behaviour, ClassChange, Flip, NumberChange, OutputChange
 from ui.formatting import percent
 
 _UNLIKELY = 0.05
@@ -81,3 +81,10 @@ def calibration_sentence(change: ClassChange) -> str:
         f"{percent(change.after.expected_calibration_error)} now: so far are the probabilities of the answers from how "
         "often these are right."
     )
+
+
+def what_became(flip: Flip) -> str:
+    """Return whether an answer got better or worse; "" where that is not known."""
+    if not flip.truth:
+        return ""
+    return "– neither" if not flip.gain else "✓ got better" if flip.gain > 0 else "✗ got worse"

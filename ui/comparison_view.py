@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import streamlit as st
 
 from runs.records import Project, Result, RunRecord
 from ui.comparison import FEWEST, MOST, differences, dimensions, parallel_figure, usual_dimensions
 from ui.selection import select, selected_ids
+from ui.session import service
 
 ANCHOR = "comparison"
 
@@ -34,6 +37,7 @@ def draw_comparison(project: Project, chosen: list[RunRecord], baseline: Result 
     st.subheader(f"{len(chosen):,} runs beside each other", anchor=ANCHOR)
     if len(chosen) <= MOST:
         _draw_differences(project, chosen, baseline)
+        _draw_report(project, chosen)
     else:
         st.caption(f"Select {FEWEST} to {MOST} runs to see a table of what they differ in.")
     _draw_parallel(project, chosen)
@@ -53,6 +57,23 @@ def _draw_differences(project: Project, chosen: list[RunRecord], baseline: Resul
         alt="Settings and results in which the selected runs differ",
     )
     st.caption("Everything else is the same. Changes are against the baseline.")
+
+
+def _draw_report(project: Project, chosen: list[RunRecord]) -> None:
+    """Offer the comparison as a file, of those that are measured; it is made only when somebody asks for it."""
+    ids = [run.run_id for run in chosen if run.result and run.state == "finished"]
+    if len(ids) < FEWEST:
+        return
+    st.download_button(
+        "Report of this comparison (.html)",
+        lambda: service().handovers.comparison(ids)[1],
+        file_name=f"{PurePath(project.model.file_name).stem}-{len(ids)}-runs.html",
+        mime="text/html",
+        key="comparison:report",
+        icon=":material/download:",
+        on_click="ignore",
+        help="One file with figures, sizes, settings and hashes of these runs. It opens without a network.",
+    )
 
 
 def _draw_parallel(project: Project, chosen: list[RunRecord]) -> None:

@@ -11,6 +11,7 @@ from ui.dialogs import delete_project, rename_project
 from ui.fit_view import draw_fit
 from ui.formatting import as_text, sentences
 from ui.model_view import draw_model
+from ui.presentation_link import draw_present_link
 from ui.selection import selected_ids
 from ui.session import HOME, RUN, service
 
@@ -20,6 +21,7 @@ def draw_head(project: Project) -> None:
     st.page_link(HOME, label="All projects", icon=":material/arrow_back:")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(as_text(project.name), width="stretch")
+        draw_present_link(project)
         chosen = st.menu_button("Manage", ["Rename", "Delete"], key="project:menu", type="tertiary")
     if chosen == "Rename":
         rename_project(project)

@@ -29,13 +29,22 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A cell that shows a small picture."""
+
+    address: str
+    """With the picture in it ("data:..."): a report loads nothing."""
+    alt: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows of text."""
+    """Rows of text, or of pictures."""
 
     caption: str
     """What it shows, also for those who do not see it."""
     headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Picture]]
     numbers: frozenset[int] = frozenset()
     """Columns that hold numbers, from 0."""
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
 from intake.dataset_info import RANDOM_INPUTS_NOTE
+from intake.previews import data_address
 from measure.behaviour import Behaviour, ClassChange, Flip, Moved, NumberChange, OutputChange
 from runs.records import Project
 from runs.shown_samples import ShownSamples
 from ui.behaviour_charts import CALIBRATION, CONFUSION, as_figures, number_figure
-from ui.behaviour_words import calibration_sentence, change_sentences
+from ui.behaviour_words import calibration_sentence, change_sentences, what_became
 from ui.formatting import as_text, percent
 from ui.session import service
 
@@ -120,7 +120,7 @@ def flip_table(flips: Sequence[Flip], shown: ShownSamples) -> pd.DataFrame:
         {
             "Sample": _samples([flip.row for flip in flips], shown),
             "Test row": [flip.row for flip in flips],
-            "What": [_what(flip) for flip in flips],
+            "What": [what_became(flip) for flip in flips],
             "Right": [flip.truth for flip in flips],
             "Before": [flip.before for flip in flips],
             "Now": [flip.after for flip in flips],
@@ -129,12 +129,6 @@ def flip_table(flips: Sequence[Flip], shown: ShownSamples) -> pd.DataFrame:
         }
     )
     return _without_empty(table)
-
-
-def _what(flip: Flip) -> str:
-    if not flip.truth:
-        return ""
-    return "– neither" if not flip.gain else "✓ got better" if flip.gain > 0 else "✗ got worse"
 
 
 def moved_table(moved: Sequence[Moved], shown: ShownSamples) -> pd.DataFrame:
@@ -156,12 +150,8 @@ def moved_table(moved: Sequence[Moved], shown: ShownSamples) -> pd.DataFrame:
 
 def _samples(rows: Sequence[int], shown: ShownSamples) -> list[str]:
     if shown.images:
-        return [_data_address(shown.images[row]) if row in shown.images else "" for row in rows]
+        return [data_address(shown.images[row]) if row in shown.images else "" for row in rows]
     return [shown.values.get(row, "") for row in rows]
-
-
-def _data_address(webp: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:

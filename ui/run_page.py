@@ -13,6 +13,7 @@ from ui.formatting import as_text, seconds, sentences
 from ui.frames import baseline_of
 from ui.lineage import draw_continue, draw_lineage
 from ui.live import draw_curves
+from ui.presentation_link import draw_present_link
 from ui.run_behaviour import draw_behaviour
 from ui.run_details import draw_facts, draw_headline, draw_origin, draw_recipe, draw_sizes, draw_tensors
 from ui.run_graph import draw_graph
@@ -21,6 +22,7 @@ from ui.run_layers import draw_outcomes
 from ui.run_sensitivity import draw_sensitivity
 from ui.run_speed import draw_speed
 from ui.session import PROJECT, RUN, service, show_problems
+from ui.try_it import draw_try_it
 from ui.wording import STATES
 
 _COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "cancelled": "gray"}
@@ -36,7 +38,7 @@ def draw_head(run: RunRecord, project: Project) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(f"{'★ ' if run.starred else ''}{as_text(run.name)}", width="stretch")
-        _draw_actions(run)
+        _draw_actions(run, project)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(STATES[run.state], color=_COLOURS.get(run.state, "blue"))  # type: ignore[arg-type]
         if run.archived:
@@ -55,11 +57,12 @@ def _subtitle(run: RunRecord) -> str:
     return " · ".join(parts)
 
 
-def _draw_actions(run: RunRecord) -> None:
+def _draw_actions(run: RunRecord, project: Project) -> None:
     if run.is_active:
         return
     if epochs := service().resumable_epochs(run):
         _draw_resume(run, epochs)
+    draw_present_link(project, run)
     if st.button("Run again", key="run:again", help="Queue the same recipe once more."):
         _go_on(run)
     if run.recipe.steps and st.button("Change and run", key="run:change", help="Fill the form with this recipe."):
@@ -116,6 +119,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
         draw_recipe(run.recipe)
     if report is not None:
         draw_behaviour(report.behaviour, project)
+    draw_try_it(run, project, report)
     draw_speed(run, result, baseline)
     curves = service().curves(run.run_id)
     if curves:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from intake.fit import Fit
 from measure.facts import Fact
 from optimizers.recipe import Recipe
-from runs.handover.source import FinishedRun
+from runs.handover.source import FinishedRun, SampleSource
 from runs.layer_outcomes import LayerOutcome
 from runs.records import Project, Result, RunRecord
 from runs.report import RunReport
@@ -23,6 +23,7 @@ from ui.formatting import (
     shape_text,
 )
 from ui.frames import SIZES, changed_settings, is_within_noise
+from ui.report_changes import change_parts
 from ui.report_document import Card, Document, Part, Table, as_html
 from ui.report_figures import tradeoff_of
 from ui.setting_rows import HEADINGS, setting_rows
@@ -34,8 +35,8 @@ NO_BASELINE = "–"
 class Reports:
     """Writes reports: what `runs.service.Service` is given to do so."""
 
-    def of_run(self, finished: FinishedRun, curves: Curves) -> str:
-        """Return the report of one run as one HTML file."""
+    def of_run(self, finished: FinishedRun, curves: Curves, samples: SampleSource) -> str:
+        """Return the report of one run as one HTML file; `samples` looks rows of the test part up."""
         run, result, project = finished.run, finished.result, finished.project
         return as_html(
             Document(
@@ -47,6 +48,7 @@ class Reports:
                 parts=[
                     *_standing([finished], project),
                     _sizes(result, finished.baseline),
+                    *(change_parts(finished.report.behaviour, samples) if finished.report else ()),
                     *(_claims(finished.report.facts) if finished.report else ()),
                     *_recipe(run.recipe),
                     *_training(curves),

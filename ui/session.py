@@ -24,6 +24,7 @@ HOME = "pages/projects.py"
 NEW_PROJECT = "pages/new_project.py"
 PROJECT = "pages/project.py"
 RUN = "pages/run.py"
+PRESENTATION = "pages/presentation.py"
 TECHNIQUES_PAGE = "pages/techniques.py"
 
 

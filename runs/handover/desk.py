@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,8 @@ class HandoverDesk:
             raise _no_longer_stored(error) from None
 
     def _report(self, finished: FinishedRun) -> str:
-        return self._writer().of_run(finished, self._service.curves(finished.run.run_id))
+        samples = partial(self._service.test_samples, finished.project)
+        return self._writer().of_run(finished, self._service.curves(finished.run.run_id), samples)
 
     def _writer(self) -> ReportWriter:
         if self._reports is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Protocol
@@ -14,6 +14,7 @@ from intake.model_info import ModelInfo
 from optimizers.layer_facts import LayerFacts
 from runs.records import Artifact, Project, Result, RunRecord
 from runs.report import RunReport
+from runs.shown_samples import ShownSamples
 
 TFLITE = "model.tflite"
 OF_TARE = ("Keras3Activation",)
@@ -66,10 +67,14 @@ def file_stem(run: RunRecord, project: Project) -> str:
     return f"{PurePath(project.model.file_name).stem}-{words}-{run.run_id[:6]}"
 
 
+SampleSource = Callable[[Sequence[int]], ShownSamples]
+"""Looks rows of the test part up, to be shown; returns none where they are no longer stored."""
+
+
 class ReportWriter(Protocol):
     """What writes reports; it draws as the pages do, so it is handed in from there."""
 
-    def of_run(self, finished: FinishedRun, curves: dict[str, list[tuple[int, float]]]) -> str:
+    def of_run(self, finished: FinishedRun, curves: dict[str, list[tuple[int, float]]], samples: SampleSource) -> str:
         """Return the report of one run as one HTML file."""
 
     def of_comparison(self, project: Project, runs: Sequence[FinishedRun]) -> str:
