@@ -17,6 +17,7 @@ from runs.paths import prepared_folder
 from runs.plan import ModelPlan, ensure_plan, estimator_of
 from runs.records import Project
 from runs.settings import Settings
+from runs.whole_files import write_whole
 
 if TYPE_CHECKING:
     from intake.datasets import Dataset
@@ -43,7 +44,6 @@ def sensitivity_request(project: Project, recipe: Recipe, target: Path) -> dict[
 def answer_sensitivity(settings: Settings, request: dict[str, Any], report: Callable[[float, str], None]) -> Any:
     """Measure in the worker; returns a Sensitivity as plain data."""
     from intake.models import load_prepared
-    from measure.export import write_file
     from runs.worker import ensure_parsed, ensure_prepared
 
     project, recipe = Project.model_validate(request["project"]), Recipe.model_validate(request["recipe"])
@@ -56,7 +56,7 @@ def answer_sensitivity(settings: Settings, request: dict[str, Any], report: Call
     found = found.model_copy(update={"layers": _with_bytes(found.layers, settings, project, plan, recipe)})
     target = Path(request["target"])
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_file(target, found.model_dump_json(indent=1).encode())
+    write_whole(target, found.model_dump_json(indent=1).encode())
     return found.model_dump(mode="json")
 
 

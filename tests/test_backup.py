@@ -54,7 +54,7 @@ def add_run(store: Store, project: Project, tmp_path: Path) -> RunRecord:
     return store.run(run.run_id)
 
 
-def everything(settings: Settings) -> list[tuple[object, ...]]:
+def everything(settings: Settings) -> list[tuple[Project, RunRecord, list[tuple[str, bytes]]]]:
     """All projects, runs, and files of runs."""
     store = Store(settings)
     return [

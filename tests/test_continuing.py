@@ -118,7 +118,7 @@ def test_where_the_weights_are_gone_all_steps_run(service: Service, pruned: RunR
 
 # --- without a worker ---------------------------------------------------------------------------------------------
 
-empty_home, project = test_pages.empty_home, test_pages.project
+project = test_pages.project
 idle = test_pages.service
 
 

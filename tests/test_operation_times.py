@@ -35,7 +35,7 @@ from ui.operation_rows import (
     whole_sentence,
 )
 
-empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
+service, project = test_pages.service, test_pages.project
 SAMPLE = EasyData().x[:1]
 
 

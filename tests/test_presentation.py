@@ -28,7 +28,7 @@ from ui.presentation_samples import EACH, groups_of
 from ui.presentation_words import LEAST_LOSS, WITHIN_NOISE, chosen_run, headlines
 from ui.quantities import SIZES
 
-empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
+service, project = test_pages.service, test_pages.project
 SMALLER = Recipe.single(TECHNIQUES[-1].name)
 
 

@@ -28,7 +28,7 @@ from ui.behaviour_words import calibration_sentence, change_sentences, sign_test
 from ui.formatting import as_text
 from ui.run_behaviour import flip_table, moved_table
 
-empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
+service, project = test_pages.service, test_pages.project
 TRUTH, OLD, NEW = [0, 1, 2, 2, 1, 0], [0, 1, 2, 0, 0, 2], [0, 2, 2, 2, 2, 2]
 
 

@@ -21,7 +21,7 @@ from tests.test_pages import Project, RunRecord, measured, open_page, texts
 from ui.formatting import as_text
 from ui.run_speed import run_sentence, speed_table, thread_counts
 
-empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
+service, project = test_pages.service, test_pages.project
 FAST = Speed(threads=2, calls=40, median_ms=0.5, p95_ms=0.75, working_bytes=30_000)
 SLOW = Speed(threads=2, calls=40, median_ms=1.0, p95_ms=3.0, working_bytes=None)
 

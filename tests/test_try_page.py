@@ -20,7 +20,7 @@ from tests.test_pages import measured, open_page, texts
 from tests.test_try_it import pair_of
 from ui.formatting import as_text
 
-empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
+service, project = test_pages.service, test_pages.project
 
 
 @pytest.fixture

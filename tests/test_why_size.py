@@ -16,7 +16,7 @@ from tests.test_charts import result
 from tests.test_pages import Project, measured, open_page, texts
 from ui.why_size import as_markdown, size_reasons
 
-empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
+service, project = test_pages.service, test_pages.project
 BASELINE = result(0.98, 100_000, gzip_bytes=90_000)
 
 

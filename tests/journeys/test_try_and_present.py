@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from tests.conftest import until
 from tests.journeys.conftest import App
 from tests.journeys.test_journeys import (
     RUN_TIMEOUT_MS,
-    SCRIPT_TIMEOUT_MS,
     choose,
     open_example,
     settled,
@@ -35,14 +33,6 @@ from ui.presentation_words import headlines
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(600)]
 BAR_TEXTS = ".st-key-run-try .js-plotly-plot .bartext"
-
-
-@pytest.fixture(autouse=True)
-def patience() -> Iterator[None]:
-    """Scripts take seconds while the machine is busy."""
-    expect.set_options(timeout=SCRIPT_TIMEOUT_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def finished_run(page: Page, app: App) -> RunRecord:
