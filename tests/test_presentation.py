@@ -96,6 +96,7 @@ def test_the_plot_names_the_original_and_the_run() -> None:
         "<b>Original</b>": (100, pytest.approx(98)),
         "<b>&lt;i&gt;mine&lt;/i&gt;</b>": (20, pytest.approx(96)),
     }
+    assert figure.layout.yaxis.title.text == "Accuracy, % (up is better)"
     ring = next(trace for trace in figure.data if trace.marker.symbol == "circle-open")
     assert ring.customdata.tolist() == [["two"]]
 

@@ -123,8 +123,11 @@ def presentation_figure(frame: pd.DataFrame, fit: Fit, named: dict[str, str]) ->
     figure.update_layout(
         height=_PLOT_PIXELS, font={"size": 15}, legend={"y": -0.18, "font": {"size": 14}}, clickmode="none"
     )
-    for axis in (figure.layout.xaxis, figure.layout.yaxis):
-        axis.update(title={"text": axis.title.text, "font": {"size": 15}}, tickfont={"size": 14}, fixedrange=True)
+    for axis, quantity, better in ((figure.layout.xaxis, axes.x, "left"), (figure.layout.yaxis, axes.y, "up")):
+        title = (
+            f"{quantity.heading} ({better} is better)"  # shorter than that of the project's page: there is less room
+        )
+        axis.update(title={"text": title, "font": {"size": 15}}, tickfont={"size": 14}, fixedrange=True)
     return figure
 
 

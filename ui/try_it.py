@@ -20,6 +20,8 @@ from ui.try_sample import choose_sample
 from ui.try_words import answer_sentences, latency_sentence
 
 _PICTURE_WIDTH = 200
+_ANSWER_WIDTH = 160
+"""Of pictures that come out: two stand beside each other on a phone."""
 _LONGEST_NAME = 24
 ORIGINAL, THIS = "original", "this run"
 
@@ -94,7 +96,7 @@ def _draw_pictures(pair: OutputPair) -> None:
     named = (("The original answers", pair.image_before), ("This run answers", pair.image_after))
     with st.container(horizontal=True):
         for caption, picture in named if pair.image_before else (("The original answers", pair.image_after),):
-            st.image(picture, caption=caption, width=_PICTURE_WIDTH, alt=f"{caption}: output {pair.name}")
+            st.image(picture, caption=caption, width=_ANSWER_WIDTH, alt=f"{caption}: output {pair.name}")
 
 
 def _draw_numbers(pair: OutputPair) -> None:
