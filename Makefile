@@ -20,7 +20,7 @@ STORE := $(or $(TARE_HOME),var)/mlflow.db
 # What every measurement is told.
 BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
-.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui backup restore image clean screenshots
+.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui chaos backup restore image clean screenshots
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -83,6 +83,10 @@ bench-tables: setup ## published tables, ours beside theirs (DATA=mnist.npz, RES
 
 bench-ui: setup $(VENV)/.dev ## time to draw a project's page with 20 runs and with 1,000 (OUT=rows.csv)
 	$(VENV)/bin/python -m bench.ui $(if $(OUT),--out "$(OUT)")
+
+chaos: setup $(VENV)/.dev ## kill and starve the real app, and see what became of its runs (ONLY=worker_killed,store_away)
+	@scripts/install-chromium
+	$(VENV)/bin/python -m bench.chaos $(if $(ONLY),--only "$(ONLY)")
 
 backup: setup ## save projects, uploads and runs, also while the dashboard works (FILE=tare-backup.tar.gz)
 	@$(VENV)/bin/python -m runs.backup save $(or $(FILE),tare-backup.tar.gz)

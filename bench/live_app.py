@@ -38,6 +38,16 @@ def running_app(home: Path) -> Iterator[App]:
     Raises:
         RuntimeError: it did not start; with what it printed.
     """
+    server, app = start_app(home)
+    try:
+        yield app
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def start_app(home: Path) -> tuple[subprocess.Popen[bytes], App]:
+    """Start the app as `running_app` does, for somebody who ends it; raises RuntimeError where it did not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -45,14 +55,10 @@ def running_app(home: Path) -> Iterator[App]:
         sys.executable, "-m", "streamlit", "run", "app.py", "--server.address=127.0.0.1", f"--server.port={port}",
     ]  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    with (home / "server.log").open("wb") as log:
+    with (home / "server.log").open("ab") as log:
         server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TARE_HOME": str(home)}, stdout=log, stderr=log)
-        try:
-            _wait_until_healthy(url, server, home / "server.log")
-            yield App(url, server.pid, home)
-        finally:
-            server.terminate()
-            server.wait(20)
+    _wait_until_healthy(url, server, home / "server.log")
+    return server, App(url, server.pid, home)
 
 
 def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -63,6 +69,7 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) ->
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
+    server.kill()
     raise RuntimeError(f"The server did not start. It printed:\n{log.read_text(errors='replace')}")
 
 

@@ -19,8 +19,10 @@ from pydantic import ValidationError
 from intake.errors import UserError
 from runs.checkpoints import forget_checkpoint
 from runs.child import Child, ChildDied
+from runs.full_disk import disk_sentence
 from runs.jobs import Job
 from runs.paths import log_path, scratch_folder
+from runs.patient_client import StoreAway
 from runs.records import RunState
 from runs.run_limits import RunLimits
 from runs.settings import Settings
@@ -155,7 +157,7 @@ class _Slot(threading.Thread):
             try:
                 self._do(task)
             except Exception as error:  # a slot must outlive whatever one task does
-                self._give_up(task, f"This is a fault in Tare, not in your files: {error!r}")
+                self._give_up(task, disk_sentence(error) or f"This is a fault in Tare, not in your files: {error!r}")
             finally:
                 if isinstance(task, _Run):
                     shutil.rmtree(scratch_folder(self._settings, task.run_id), ignore_errors=True)
@@ -188,7 +190,8 @@ class _Slot(threading.Thread):
             return
         if self._child is not None and self._child.memory_mb() > self._settings.worker_memory_mb:
             self._child.end()
-        self._warm_child()
+        with contextlib.suppress(OSError):  # no room for a process or its log: the next task tries again, and says so
+            self._warm_child()
 
     def _do_run(self, run_id: str) -> None:
         if self._store.run(run_id).state != "queued":
@@ -258,9 +261,19 @@ class _Slot(threading.Thread):
 
 
 def mark(store: Store, run_id: str, state: RunState, sentence: str) -> None:
-    """Move a run to its last state, unless it was deleted meanwhile."""
-    with contextlib.suppress(UserError):
-        store.set_state(run_id, state, sentence)
+    """Move a run to its last state, unless it was deleted meanwhile; waits for a store that is away as long as it takes.
+
+    A run whose end nobody could write down would be at work for ever.
+    """
+    while True:
+        try:
+            store.set_state(run_id, state, sentence)
+        except StoreAway:
+            time.sleep(POLL_SECONDS)
+        except UserError:
+            return
+        else:
+            return
 
 
 def _take(task: _JobTask, answer: dict[str, Any]) -> None:

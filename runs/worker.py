@@ -23,6 +23,7 @@ from intake.custom_objects import allow_modules
 from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides
+from runs.full_disk import disk_sentence
 from runs.operation_job import answer_operations
 from runs.paths import prepared_folder, samples_folder, upload_path
 from runs.records import Upload
@@ -93,6 +94,8 @@ def _prepare(settings: Settings, request: dict[str, Any], report: Report) -> dic
         return {"problems": error.problems}
     except Exception as error:
         traceback.print_exc()
+        if full := disk_sentence(error):
+            return {"problems": [full]}
         short = f"{type(error).__name__}: {str(error)[:300]}"
         return {"problems": [f"This is a fault in Tare, not in your file. The worker log has the details. {short}"]}
 
@@ -208,7 +211,8 @@ def execute(run_id: str, settings: Settings | None = None) -> None:
         store.set_state(
             run_id,
             "failed",
-            f"This is a fault in Tare, not in your files (run {run_id}). The log has the details. {short}",
+            disk_sentence(error)
+            or f"This is a fault in Tare, not in your files (run {run_id}). The log has the details. {short}",
         )
     finally:
         _forget_graphs()

@@ -12,6 +12,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from intake.errors import UserError
+from runs.full_disk import disk_sentence
 from runs.records import Project, RunRecord
 from runs.service import Service
 from runs.settings import Settings
@@ -50,6 +51,10 @@ def run_page(page: StreamlitPage) -> None:
         page.run()
     except UserError as error:
         show_problems(error.problems)
+    except OSError as error:
+        if not (full := disk_sentence(error)):
+            raise
+        show_problems((full,))
 
 
 @st.cache_resource(show_spinner="Starting the workers …")
