@@ -20,7 +20,7 @@ STORE := $(or $(TARE_HOME),var)/mlflow.db
 # What every measurement is told.
 BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
-.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui chaos backup restore image clean screenshots
+.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui chaos fuzz backup restore image clean screenshots
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ bench-ui: setup $(VENV)/.dev ## time to draw a project's page with 20 runs and w
 chaos: setup $(VENV)/.dev ## kill and starve the real app, and see what became of its runs (ONLY=worker_killed,store_away)
 	@scripts/install-chromium
 	$(VENV)/bin/python -m bench.chaos $(if $(ONLY),--only "$(ONLY)")
+
+fuzz: setup ## open thousands of spoilt files of every format (COUNT=4000, SEED=0)
+	$(VENV)/bin/python -m bench.fuzz --count $(or $(COUNT),4000) --seed $(or $(SEED),0)
 
 backup: setup ## save projects, uploads and runs, also while the dashboard works (FILE=tare-backup.tar.gz)
 	@$(VENV)/bin/python -m runs.backup save $(or $(FILE),tare-backup.tar.gz)

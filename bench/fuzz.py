@@ -1,0 +1,182 @@
+"""Thousands of spoilt files of every format through the app's own way of opening them: `make fuzz`.
+
+Each is uploaded and opened as the pages do it, by a worker of a real service. It must be opened, or refused with a
+sentence. What is counted: answers that call themselves a fault of Tare, workers that died (the service goes on), files
+that took too long, and files written outside of the home folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import random
+import shutil
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.mutations import BLIND, Mutation, of_archive, of_table
+from intake.errors import UserError
+from intake.keras_env import keras2, prepare_environment
+from runs.jobs import Job
+from runs.service import EXAMPLE_DATASET, EXAMPLE_MODEL, Service
+from runs.settings import Settings
+
+HANG_S = 60.0
+FAULT, DIED = "This is a fault in Tare", "The worker "
+
+
+@dataclass(frozen=True)
+class Original:
+    """A whole file, and how files like it are spoilt."""
+
+    name: str
+    content: bytes
+    is_model: bool
+    mutations: tuple[Mutation, ...]
+
+
+def originals(folder: Path) -> list[Original]:
+    """One small file of each format."""
+    prepare_environment()
+    layers = keras2().layers
+    model = keras2().Sequential(
+        [layers.Input((8, 8, 1)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Flatten(), layers.Dense(3)]
+    )
+    model.save(folder / "m.h5")
+    model.save(folder / "m.keras")
+    model.export(folder / "saved")
+    shutil.make_archive(str(folder / "saved_model"), "zip", folder / "saved")
+    chance = np.random.default_rng(0)
+    table = io.StringIO()
+    rows = csv.writer(table)
+    rows.writerow(["a", "b", "kind"])
+    rows.writerows([[f"{value:.3f}", number, "xy"[number % 2]] for number, value in enumerate(chance.random(40))])
+    arrays = io.BytesIO()
+    np.savez(arrays, x_train=chance.random((20, 8, 8)), y_train=np.arange(20) % 3)
+    pictures = io.BytesIO()
+    with zipfile.ZipFile(pictures, "w") as archive:
+        for number in range(12):
+            png = io.BytesIO()
+            Image.fromarray(chance.integers(0, 255, (8, 8, 3), np.uint8)).save(png, "PNG")
+            archive.writestr(f"pictures/{'ab'[number % 2]}/{number}.png", png.getvalue())
+    both = (*BLIND, of_archive, of_archive, of_archive)
+    return [
+        Original("keras3.keras", EXAMPLE_MODEL.read_bytes(), True, both),
+        Original("keras2.keras", (folder / "m.keras").read_bytes(), True, both),
+        Original("model.h5", (folder / "m.h5").read_bytes(), True, BLIND),
+        Original("saved_model.zip", (folder / "saved_model.zip").read_bytes(), True, both),
+        Original("digits.npz", EXAMPLE_DATASET.read_bytes(), False, both),
+        Original("arrays.npz", arrays.getvalue(), False, both),
+        Original("table.csv", table.getvalue().encode(), False, (*BLIND, of_table, of_table, of_table)),
+        Original("pictures.zip", pictures.getvalue(), False, both),
+    ]
+
+
+class Fuzzer:
+    """Opens spoilt files, and counts what came of them."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder, self._seed = folder, seed
+        (folder / "originals").mkdir()
+        self._originals = originals(folder / "originals")
+        self._settings = Settings(home=folder / "home")
+        self._service = Service(self._settings)
+        self._service.start()
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.bad: list[str] = []
+
+    def close(self) -> None:
+        """End the service."""
+        self._service.stop()
+
+    def one(self, number: int) -> None:
+        """Open the spoilt file of a number: the same for the same seed."""
+        chance = random.Random(f"{self._seed}/{number}")
+        original = self._originals[number % len(self._originals)]
+        mutation = chance.choice(original.mutations)
+        try:
+            content = mutation(original.content, chance)
+        except (zipfile.BadZipFile, ValueError) as error:  # a mutation that its own library will not write
+            self.counts[original.name, f"not made: {type(error).__name__}"] += 1
+            return
+        before = set(self._folder.iterdir())
+        answer = self._opened(original, content)
+        self.counts[original.name, answer.split(":")[0]] += 1
+        if set(self._folder.iterdir()) != before:
+            answer = f"written outside: {set(self._folder.iterdir()) - before}"
+        if answer.split(":")[0] not in ("opened", "refused"):
+            self.bad.append(f"{number} ({original.name}, {mutation.__name__}): {answer[:400]}")
+            print(self.bad[-1], flush=True)
+
+    def _opened(self, original: Original, content: bytes) -> str:
+        try:
+            upload = self._service.add_upload(original.name, io.BytesIO(content))
+        except UserError:
+            return "refused"
+        inspect: Callable[[str], Job] = (
+            self._service.inspect_model if original.is_model else self._service.inspect_dataset
+        )
+        job = inspect(upload.upload_id)
+        started = time.monotonic()
+        while not job.is_done:
+            if time.monotonic() - started > HANG_S:
+                return f"hang: not done after {HANG_S:.0f} s"
+            time.sleep(0.002)
+        self._forget(upload.upload_id, job)
+        said = " ".join(job.problems)
+        if said.startswith(DIED):
+            return f"worker died: {said}"
+        return f"fault: {said}" if FAULT in said else ("refused" if said else "opened")
+
+    def _forget(self, upload_id: str, job: Job) -> None:
+        self._service.forget(job)
+        for name in ("uploads", "prepared", "parsed"):
+            for found in self._settings.folder(name).glob(f"{upload_id}*"):
+                shutil.rmtree(found, ignore_errors=True)
+
+
+def main() -> None:
+    """Open as many files as are asked for, print the table, and end with 1 where any was not opened or refused."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=4000, help="files to open")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first file, to repeat one")
+    given = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        fuzzer = Fuzzer(Path(folder), given.seed)
+        try:
+            for number in range(given.first, given.first + given.count):
+                fuzzer.one(number)
+        finally:
+            fuzzer.close()
+    print_table(fuzzer.counts)
+    kinds = Counter(line.split("): ", 1)[1].split(":")[0] for line in fuzzer.bad)
+    print(
+        f"\ninputs tried: {given.count}, crashes of the server: 0, workers that died: {kinds['worker died']}, "
+        f"hangs: {kinds['hang']}, faults: {kinds['fault']}, files outside: {kinds['written outside']} "
+        f"({time.monotonic() - started:.0f} s)"
+    )
+    sys.exit(1 if fuzzer.bad else 0)
+
+
+def print_table(counts: Counter[tuple[str, str]]) -> None:
+    """Print how many files of each format met which end, as a Markdown table."""
+    ends = sorted({end for _, end in counts})
+    print("\n| file | " + " | ".join(ends) + " |\n|---|" + "---|" * len(ends))
+    for name in sorted({name for name, _ in counts}):
+        print(f"| {name} | " + " | ".join(str(counts[name, end]) for end in ends) + " |")
+
+
+if __name__ == "__main__":
+    main()
