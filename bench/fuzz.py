@@ -31,7 +31,7 @@ from runs.jobs import Job
 from runs.service import EXAMPLE_DATASET, EXAMPLE_MODEL, Service
 from runs.settings import Settings
 
-HANG_S = 60.0
+HANG_S = 90.0
 FAULT, DIED = "This is a fault in Tare", "The worker "
 
 
@@ -83,21 +83,20 @@ def originals(folder: Path) -> list[Original]:
 
 
 class Fuzzer:
-    """Opens spoilt files, and counts what came of them."""
+    """Opens spoilt files, and counts what came of them.
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self._folder, self._seed = folder, seed
-        (folder / "originals").mkdir()
-        self._originals = originals(folder / "originals")
-        self._settings = Settings(home=folder / "home")
-        self._service = Service(self._settings)
-        self._service.start()
+    Args:
+        folder: where nothing may appear.
+        seed: of the spoiling.
+        service: that opens them, started.
+    """
+
+    def __init__(self, folder: Path, seed: int, service: Service) -> None:
+        self._folder, self._seed, self._service = folder, seed, service
+        with tempfile.TemporaryDirectory() as made:
+            self._originals = originals(Path(made))
         self.counts: Counter[tuple[str, str]] = Counter()
         self.bad: list[str] = []
-
-    def close(self) -> None:
-        """End the service."""
-        self._service.stop()
 
     def one(self, number: int) -> None:
         """Open the spoilt file of a number: the same for the same seed."""
@@ -109,14 +108,21 @@ class Fuzzer:
         except (zipfile.BadZipFile, ValueError) as error:  # a mutation that its own library will not write
             self.counts[original.name, f"not made: {type(error).__name__}"] += 1
             return
-        before = set(self._folder.iterdir())
+        for name in ("uploads", "prepared", "parsed"):
+            self._service.settings.folder(name)
+        before = self._beside()
         answer = self._opened(original, content)
+        if written := self._beside() - before:
+            answer = f"written outside: {sorted(written)}"
         self.counts[original.name, answer.split(":")[0]] += 1
-        if set(self._folder.iterdir()) != before:
-            answer = f"written outside: {set(self._folder.iterdir()) - before}"
         if answer.split(":")[0] not in ("opened", "refused"):
             self.bad.append(f"{number} ({original.name}, {mutation.__name__}): {answer[:400]}")
             print(self.bad[-1], flush=True)
+
+    def _beside(self) -> set[str]:
+        """What lies beside the home folder, and beside its uploads: there a name that leads out of an archive would."""
+        home = self._service.settings.home
+        return {str(path) for folder in (self._folder, home.parent, home) for path in folder.iterdir()}
 
     def _opened(self, original: Original, content: bytes) -> str:
         try:
@@ -141,7 +147,7 @@ class Fuzzer:
     def _forget(self, upload_id: str, job: Job) -> None:
         self._service.forget(job)
         for name in ("uploads", "prepared", "parsed"):
-            for found in self._settings.folder(name).glob(f"{upload_id}*"):
+            for found in self._service.settings.folder(name).glob(f"{upload_id}*"):
                 shutil.rmtree(found, ignore_errors=True)
 
 
@@ -154,12 +160,14 @@ def main() -> None:
     given = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        fuzzer = Fuzzer(Path(folder), given.seed)
+        service = Service(Settings(home=Path(folder) / "beside" / "home"))
+        service.start()
         try:
+            fuzzer = Fuzzer(Path(folder), given.seed, service)
             for number in range(given.first, given.first + given.count):
                 fuzzer.one(number)
         finally:
-            fuzzer.close()
+            service.stop()
     print_table(fuzzer.counts)
     kinds = Counter(line.split("): ", 1)[1].split(":")[0] for line in fuzzer.bad)
     print(

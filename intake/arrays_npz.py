@@ -11,6 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -182,6 +183,12 @@ def _check_inputs(file: str, keys: Sequence[str], several: Mapping[str, Key], in
         )
 
 
+NPY_ERRORS = (
+    *ZIP_ERRORS, SyntaxError, TokenError, TypeError, KeyError, OverflowError, RecursionError, MemoryError,
+)  # fmt: skip
+"""What reading a damaged array raises: its header is a Python literal, which `numpy` has Python's own tokenizer mend."""
+
+
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, file: str) -> Array:
     """Write one member to `target` and map it; numpy would read it whole into memory."""
     try:
@@ -194,7 +201,7 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, fil
                 "(samples of different sizes must be brought to one size) and save again."
             )
         return _load(target)
-    except (*ZIP_ERRORS, SyntaxError, TypeError, MemoryError) as error:
+    except NPY_ERRORS as error:
         raise BadDataset(
             f"{member.filename} in {file} cannot be read ({error}): the file is damaged or cut short. Save and upload "
             "it again."

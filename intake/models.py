@@ -30,7 +30,7 @@ PREPARED_MODEL = "model.h5"
 PREPARED_INFO = "info.json"
 
 
-def inspect_model(path: Path, prepared_dir: Path) -> ModelInfo:
+def inspect_model(path: Path, prepared_dir: Path, on_scanned: Callable[[], None] = lambda: None) -> ModelInfo:
     """Open an uploaded model, make it one clean tf_keras model and keep that in `prepared_dir`.
 
     The clean model is functional, float32, without nested models, with unique layer names and a free batch axis; its
@@ -39,11 +39,13 @@ def inspect_model(path: Path, prepared_dir: Path) -> ModelInfo:
     Args:
         path: the uploaded file (.keras, .h5, .hdf5, .zip of a SavedModel); its name is kept in the returned info.
         prepared_dir: created if needed.
+        on_scanned: called once the file was looked through, before anything of it is loaded.
 
     Raises:
         UnsupportedModel: the file must not or cannot be opened, or has no equal in Keras 2.
     """
     scanned = scan_model(path)
+    on_scanned()
     with _opened(scanned) as opened, _rewording(scanned, "could be opened, but not run on a random batch"):
         model, largest = clean_keras3(opened.model) if scanned.is_keras3 else clean_keras2(opened.model)
     info = describe_model(scanned, model, max(largest, opened.difference), opened.notes)

@@ -6,6 +6,7 @@ Another executor (a cluster) has the same `submit`, `cancel` and `wait`, and cal
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import threading
 import time
@@ -242,14 +243,15 @@ class _Slot(threading.Thread):
         try:
             child = self._warm_child()
             child.send(task.request)
-            deadline = time.monotonic() + JOB_SECONDS
+            limits = _JobLimits()
             while not task.job.is_done:
                 answer = child.receive(POLL_SECONDS)
                 if answer is not None:
+                    limits.see(answer)
                     _take(task, answer)
-                elif time.monotonic() > deadline:
+                elif broken := limits.broken_by(task.job):
                     child.end()
-                    task.job.fail((f"{task.job.title} took longer than {JOB_SECONDS // 60} minutes and was stopped.",))
+                    task.job.fail((broken,))
         except ChildDied as death:
             task.job.fail((death.sentence,))
 
@@ -258,6 +260,27 @@ class _Slot(threading.Thread):
             mark(self._store, task.run_id, "failed", sentence)
         elif not task.job.is_done:
             task.job.fail((sentence,))
+
+
+class _JobLimits:
+    """Time of a job, and of the part that it said it is at."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + JOB_SECONDS
+        self._end_of_part, self._part = math.inf, ""
+
+    def see(self, answer: dict[str, Any]) -> None:
+        """Take note of where the job is."""
+        limit_s = answer.get("limit_s")
+        self._end_of_part = math.inf if limit_s is None else time.monotonic() + limit_s
+        self._part = f"{answer.get('message', '')} took longer than {limit_s} s and was stopped."
+
+    def broken_by(self, job: Job) -> str:
+        """Return what took too long, in a sentence; "" where nothing did."""
+        now = time.monotonic()
+        if now > self._end:
+            return f"{job.title} took longer than {JOB_SECONDS // 60} minutes and was stopped."
+        return f"{self._part} The file is most likely damaged: save it again." if now > self._end_of_part else ""
 
 
 def mark(store: Store, run_id: str, state: RunState, sentence: str) -> None:

@@ -35,7 +35,10 @@ from runs.try_job import answer_try
 NICENESS = 10
 log = logging.getLogger("tare")
 
-Report = Callable[[float, str], None]
+Report = Callable[..., None]
+"""(share done, message, seconds until the next report at most: None where only the whole job has a limit)."""
+SCAN_SECONDS = 60
+"""Looking a model file through takes seconds; on a damaged one the HDF5 library can go round in circles for ever."""
 
 
 def main() -> None:
@@ -75,8 +78,8 @@ def _warm_up() -> None:
 
 
 def _answer(settings: Settings, request: dict[str, Any], answers: TextIO) -> None:
-    def report(fraction: float, message: str) -> None:
-        print(json.dumps({"fraction": fraction, "message": message}), file=answers)
+    def report(fraction: float, message: str, limit_s: float | None = None) -> None:
+        print(json.dumps({"fraction": fraction, "message": message, "limit_s": limit_s}), file=answers)
 
     if request["kind"] == "execute":
         with _log_to(Path(request["log"])):
@@ -102,8 +105,9 @@ def _prepare(settings: Settings, request: dict[str, Any], report: Report) -> dic
 
 def _inspect_model(settings: Settings, request: dict[str, Any], report: Report) -> Any:
     upload = Upload.model_validate(request["upload"])
-    report(0.1, f"Opening {upload.file_name}")
-    return ensure_prepared(settings, upload).model_dump(mode="json")
+    report(0.1, f"Looking through {upload.file_name}", SCAN_SECONDS)
+    opening = f"Opening {upload.file_name}"
+    return ensure_prepared(settings, upload, lambda: report(0.3, opening)).model_dump(mode="json")
 
 
 def _inspect_dataset(settings: Settings, request: dict[str, Any], report: Report) -> Any:
@@ -153,8 +157,8 @@ PREPARATIONS: dict[str, Callable[[Settings, dict[str, Any], Report], Any]] = {
 }
 
 
-def ensure_prepared(settings: Settings, upload: Upload) -> Any:
-    """Return the ModelInfo of an upload, opening the file only the first time."""
+def ensure_prepared(settings: Settings, upload: Upload, on_scanned: Callable[[], None] = lambda: None) -> Any:
+    """Return the ModelInfo of an upload, opening the file only the first time; `on_scanned` as in `inspect_model`."""
     from intake.model_info import ModelInfo
     from intake.models import inspect_model
 
@@ -162,7 +166,7 @@ def ensure_prepared(settings: Settings, upload: Upload) -> Any:
     if (folder / "info.json").is_file() and (folder / "model.h5").is_file():
         with contextlib.suppress(ValidationError):  # written by an older version: made again
             return ModelInfo.model_validate_json((folder / "info.json").read_text())
-    return inspect_model(_still_there(settings, upload), folder)
+    return inspect_model(_still_there(settings, upload), folder, on_scanned)
 
 
 def _still_there(settings: Settings, upload: Upload) -> Path:

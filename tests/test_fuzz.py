@@ -1,0 +1,45 @@
+"""A few of the spoilt files of `make fuzz`, through a real service and its worker."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from bench.fuzz import Fuzzer
+from bench.mutations import BLIND, of_archive, of_table
+from runs.service import EXAMPLE_DATASET, Service
+
+COUNT = 40
+
+
+def test_spoilt_files_are_opened_or_refused_with_a_sentence(service: Service, tmp_path: Path) -> None:
+    fuzzer = Fuzzer(tmp_path, 7, service)
+    for number in range(COUNT):
+        fuzzer.one(number)
+    assert fuzzer.bad == []
+    ends = {end for _, end in fuzzer.counts}
+    assert {"opened", "refused"} <= ends
+    assert sum(fuzzer.counts.values()) == COUNT
+
+
+def test_a_file_beside_the_home_is_noticed(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fuzzer = Fuzzer(tmp_path, 7, service)
+    opened = Fuzzer._opened
+
+    def writing(*arguments: object) -> str:
+        (tmp_path / "written").write_bytes(b"")
+        return opened(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Fuzzer, "_opened", writing)
+    fuzzer.one(0)
+    assert "written outside" in fuzzer.bad[0]
+
+
+@pytest.mark.parametrize("mutation", [*BLIND, of_archive, of_table], ids=lambda mutation: mutation.__name__)
+def test_the_same_chance_spoils_alike(mutation: object) -> None:
+    content = EXAMPLE_DATASET.read_bytes() if mutation is of_archive else b"a,b,c\n1,2,3\n4,5,6\n" * 30
+    one, two = (mutation(content, random.Random(3)) for _ in range(2))  # type: ignore[operator]
+    assert one == two
+    assert one != content
