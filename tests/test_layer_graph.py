@@ -110,6 +110,16 @@ def test_large_models_are_folded_to_layers_with_weights() -> None:
     assert shown_layers(chain[:10]) == chain[:10]
 
 
+def test_branches_still_meet_in_a_folded_model() -> None:
+    block = [
+        outcome("conv", "given", bytes_after=8), outcome("bn", "conv"), outcome("relu", "bn", parameters=0),
+        outcome("other", "relu", bytes_after=8), outcome("add", "relu", "other", parameters=0),
+    ]  # fmt: skip
+    rest = [outcome(f"r{number}", f"r{number - 1}" if number else "add") for number in range(MOST_LAYERS)]
+    shown = {one.layer: one.inputs for one in shown_layers([*block, *rest])}
+    assert shown == {"conv": ("given",), "other": ("conv",), "add": ("conv", "other")}
+
+
 @pytest.mark.parametrize("place", [number / 20 for number in range(21)])
 def test_text_stands_out_from_every_colour(place: float) -> None:
     fill = colour_at(place)
