@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ from runs.paths import samples_folder, upload_path
 from runs.records import RunRecord
 from runs.service import EXAMPLE_DATASET, EXAMPLE_MODEL, EXAMPLE_NAME, Service
 from runs.settings import Settings
-from runs.store import Store
 
 EPOCHS = 12
 """Enough for the example to recover."""
@@ -113,16 +113,17 @@ def _step(name: str, **params: object) -> RecipeStep:
     return RecipeStep(technique=name, params=params, fine_tuning={"epochs": EPOCHS} if trains else None)
 
 
-def queue_endless(home: Path, shown: Shown) -> Shown:
-    """Queue a run that takes minutes; the next app that starts on the home carries it out."""
-    step = RecipeStep(technique="pruning", fine_tuning={"epochs": 1000})
-    record = RunRecord(
-        run_id="",
-        project_id=shown.project_id,
-        name="At work",
-        recipe=Recipe.checked([step]),
-        is_baseline=False,
-        state="queued",
-        created_at=datetime.now(UTC),
-    )
-    return replace(shown, endless_id=Store(Settings(home=home)).add_run(record).run_id)
+@contextlib.contextmanager
+def endless_run(home: Path, shown: Shown) -> Iterator[Shown]:
+    """A run that would take very long, at work in this process's worker until the end; then it is removed."""
+    service = Service(Settings(home=home))
+    service.start()
+    step = RecipeStep(technique="pruning", fine_tuning={"epochs": 1000, "batch_size": 8})
+    run = service.submit(shown.project_id, Recipe.checked([step]), "At work")
+    try:
+        yield replace(shown, endless_id=run.run_id)
+    finally:
+        service.cancel(run.run_id)
+        service.wait(run.run_id)
+        service.delete_run(run.run_id)
+        service.stop()

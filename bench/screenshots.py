@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from bench.live_app import ROOT, App, running_app, running_browser
-from bench.screenshot_runs import Shown, make_runs, queue_endless
+from bench.screenshot_runs import Shown, endless_run, make_runs
 from runs.service import EXAMPLE_DATASET, EXAMPLE_MODEL
 
 DOCS = ROOT / "docs" / "screenshots"
@@ -131,8 +131,8 @@ FULL = (
 )  # fmt: skip
 """Taken of an app with the example and its runs."""
 AT_WORK = (
-    Shot("project-at-work", lambda shown: f"/project?project={shown.project_id}", waits_for="[data-testid=stProgress]"),
-    Shot("run-at-work", lambda shown: f"/run?run={shown.endless_id}", waits_for="[data-testid=stProgress]"),
+    Shot("project-at-work", lambda shown: f"/project?project={shown.project_id}", waits_for="text=/Fine-tuning, step/"),
+    Shot("run-at-work", lambda shown: f"/run?run={shown.endless_id}", waits_for="text=/Fine-tuning, step/"),
 )
 """Taken while a run is at work."""
 
@@ -159,9 +159,8 @@ def main() -> None:
                 with running_app(home) as app:
                     take(browser, app, full, shown)
             if at_work:
-                shown = queue_endless(home, shown)
-                with running_app(home) as app:
-                    take(browser, app, at_work, shown)
+                with endless_run(home, shown) as with_one, running_app(home) as app:
+                    take(browser, app, at_work, with_one)
 
 
 def take(browser: Browser, app: App, shots: Sequence[Shot], shown: Shown) -> None:

@@ -73,7 +73,7 @@ def test_places_go_from_the_smallest_to_the_largest_and_back() -> None:
         assert measure.place(measure.value_at(0.5)) == pytest.approx(0.5)
     measures = {measure.label: measure for measure in measures_of(LAYERS)}
     assert [measures["Bytes now"].place(value) for value in (100, 1000)] == [0, 1]
-    assert measures["Zeros"].ends == (0, 1)  # 79.9 % and 80 % must not stand at both ends
+    assert measures["Zeros"].ends == pytest.approx((0, 1))  # 79.9 % and 80 % must not stand at both ends
     assert [measures["Bits per weight"].tick(place) for place in (0, 0.5, 1)] == ["2 bits", "8 bits", "32 bits"]
     sqnr = measures["SQNR"]
     assert sqnr.value_at(1) == FAR_DB  # what is the same must not push all others together
@@ -108,6 +108,16 @@ def test_large_models_are_folded_to_layers_with_weights() -> None:
     assert shown[0].inputs == ("given",)
     assert [one.inputs for one in shown[1:]] == [(before.layer,) for before, _ in pairwise(shown)]
     assert shown_layers(chain[:10]) == chain[:10]
+
+
+def test_branches_still_meet_in_a_folded_model() -> None:
+    block = [
+        outcome("conv", "given", bytes_after=8), outcome("bn", "conv"), outcome("relu", "bn", parameters=0),
+        outcome("other", "relu", bytes_after=8), outcome("add", "relu", "other", parameters=0),
+    ]  # fmt: skip
+    rest = [outcome(f"r{number}", f"r{number - 1}" if number else "add") for number in range(MOST_LAYERS)]
+    shown = {one.layer: one.inputs for one in shown_layers([*block, *rest])}
+    assert shown == {"conv": ("given",), "other": ("conv",), "add": ("conv", "other")}
 
 
 @pytest.mark.parametrize("place", [number / 20 for number in range(21)])

@@ -17,7 +17,7 @@ from ui.formatting import kilobytes, percent
 from ui.palette import NEUTRAL
 
 MOST_LAYERS = 150
-"""Of larger models only the layers with weights are drawn."""
+"""Of larger models only layers that store weights are drawn, and those where branches meet."""
 SCALE = "Viridis"
 """Even steps of lightness, for colour-blind readers and in grey alike."""
 FAR_DB = 60.0
@@ -121,10 +121,15 @@ def _decibels(value: float) -> str:
 
 
 def shown_layers(layers: Sequence[LayerOutcome]) -> list[LayerOutcome]:
-    """Return the layers to draw: all, or those with weights, that take from the nearest ones drawn."""
+    """Return the layers to draw: all, or those that store weights and where branches meet, joined across the others."""
     if len(layers) <= MOST_LAYERS:
         return list(layers)
-    kept = {layer.layer for layer in layers if layer.parameters}
+    known = any(layer.bytes_after for layer in layers)
+    kept = {
+        layer.layer
+        for layer in layers
+        if len(layer.inputs) > 1 or (layer.bytes_after if known else layer.parameters)  # a BatchNormalization is merged
+    }
     every = {layer.layer for layer in layers}
     sources: dict[str, tuple[str, ...]] = {}
     for layer in layers:  # a model lists its layers after what they take from

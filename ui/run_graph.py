@@ -42,16 +42,17 @@ def _draw_measure(layers: tuple[LayerOutcome, ...], chosen: Measure) -> None:
     )  # fmt: skip
     shown = shown_layers(layers)
     st.caption(_caption(layers, shown, chosen))
-    st.graphviz_chart(
-        dot_of(shown, chosen), height=TALLEST if len(shown) > 10 else "content",
-        alt=f"Graph of {len(shown):,} layers from input to output, coloured by {chosen.label.lower()}. "
-        "The tables of this page have the same figures.",
-    )  # fmt: skip
+    with st.container(height=TALLEST if len(shown) > 10 else "content", border=False, key="run:graph:frame"):
+        st.graphviz_chart(
+            dot_of(shown, chosen),
+            alt=f"Graph of {len(shown):,} layers from input to output, coloured by {chosen.label.lower()}. "
+            "The tables of this page have the same figures.",
+        )
 
 
 def _caption(layers: tuple[LayerOutcome, ...], shown: list[LayerOutcome], chosen: Measure) -> str:
     folded = len(layers) - len(shown)
-    parts = [f"{folded:,} layers without weights are left out, the others joined across them."] if folded else []
+    parts = [f"{folded:,} layers that store no weights are left out, the others joined across them."] if folded else []
     if any(layer.layer not in chosen.values for layer in shown):
         parts.append("Layers without a fill have no such figure.")
     return " ".join([*parts, f"The table of {chosen.table} has these figures, too."])
