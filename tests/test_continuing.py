@@ -14,12 +14,10 @@ from intake.fit import FitOverrides
 from intake.keras_env import keras2
 from optimizers.apply import Done, apply_recipe
 from optimizers.recipe import Recipe, RecipeStep
+from optimizers.sweep import expand
 from runs.continuing import why_not_continued
-from runs.durations import expected_seconds
 from runs.records import Parent, Project, RunRecord
 from runs.service import Service
-from runs.store import Store
-from tests import test_pages
 from tests.conftest import EasyData
 from tests.test_pages import finished
 
@@ -119,10 +117,25 @@ def test_where_the_weights_are_gone_all_steps_run(service: Service, pruned: RunR
     assert run.result.training_s > 0
 
 
-# --- without a worker ---------------------------------------------------------------------------------------------
+def test_the_worker_measures_layers_on_other_than_test_samples_and_keeps_it(
+    service: Service, pruned: RunRecord, easy_files: tuple[Path, Path]
+) -> None:
+    found = service.sensitivities.measure(pruned).wait()
+    samples = service.dataset_info(service.project(pruned.project_id)).train_samples
+    assert (found.part, found.samples) == ("train", samples)
+    assert found.whole > 0.9
+    assert {cost.layer for cost in found.layers} == {"hidden"}
+    assert all(cost.saved_bytes and cost.metric is not None for cost in found.layers)
+    assert Service(service.settings).sensitivities.known(pruned) == found
+    alone = service.prepare(easy_files[0], None, DatasetOptions(), FitOverrides())
+    random = service.project_of("Continued, without data", alone)
+    other = finished(service, random, "harsh", pruned.recipe, 0.5, 30_000)
+    agreement = service.sensitivities.measure(other).wait()
+    assert (agreement.metric_name, agreement.whole) == ("agreement", 1.0)
+    assert service.sensitivities.known(pruned) == found
 
-empty_home, project = test_pages.empty_home, test_pages.project
-idle = test_pages.service
+
+# --- what is refused ----------------------------------------------------------------------------------------------
 
 
 def test_only_a_finished_run_is_continued_by_its_own_steps_and_more(pruned: RunRecord) -> None:
@@ -136,9 +149,15 @@ def test_only_a_finished_run_is_continued_by_its_own_steps_and_more(pruned: RunR
 
 
 def test_what_cannot_be_continued_is_not_queued(service: Service, pruned: RunRecord) -> None:
-    before = len(service.runs(pruned.project_id))
+    before, other = len(service.runs(pruned.project_id)), Recipe.checked([CLUSTER])
     with pytest.raises(InvalidParams, match="must begin with its steps"):
-        service.submit(pruned.project_id, Recipe.checked([CLUSTER]), parent=Parent(run_id=pruned.run_id, relation="continues"))
+        service.submit(pruned.project_id, other, parent=Parent(run_id=pruned.run_id, relation="continues"))
+    with pytest.raises(InvalidParams, match="must begin with its steps"):
+        service.submit_sweep(
+            pruned.project_id,
+            expand([CLUSTER.model_copy(update={"params": {"number_of_clusters": "8, 16"}})]),
+            parent=Parent(run_id=pruned.run_id, relation="continues"),
+        )
     with pytest.raises(UserError, match="no run of this address"):
-        service.submit(pruned.project_id, Recipe.checked([CLUSTER]), parent=Parent(run_id="0" * 32, relation="continues"))
+        service.submit(pruned.project_id, other, parent=Parent(run_id="0" * 32, relation="continues"))
     assert len(service.runs(pruned.project_id)) == before
