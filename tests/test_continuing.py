@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import cli
 from intake.dataset_info import DatasetOptions
 from intake.errors import InvalidParams, UserError
 from intake.fit import FitOverrides
@@ -117,6 +119,18 @@ def test_where_the_weights_are_gone_all_steps_run(service: Service, pruned: RunR
     assert run.result.training_s > 0
 
 
+def test_the_command_line_goes_on_from_a_run(
+    service: Service, pruned: RunRecord, easy_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--model", str(easy_files[0]), "--dataset", str(easy_files[1])]
+    what = ["--technique", QUANTIZE.technique, "--continue", pruned.run_id, "--json"]
+    given = cli._parser().parse_args(["run", *files, *what])
+    assert given.command(service, given) == 0
+    run = service.run(json.loads(capsys.readouterr().out)["run_id"])
+    assert run.parent == Parent(run_id=pruned.run_id, relation="continues")
+    assert [step.technique for step in run.recipe.steps] == [PRUNE.technique, QUANTIZE.technique]
+
+
 def test_the_worker_measures_layers_on_other_than_test_samples_and_keeps_it(
     service: Service, pruned: RunRecord, easy_files: tuple[Path, Path]
 ) -> None:
@@ -139,12 +153,13 @@ def test_the_worker_measures_layers_on_other_than_test_samples_and_keeps_it(
 
 
 def test_only_a_finished_run_is_continued_by_its_own_steps_and_more(pruned: RunRecord) -> None:
-    whole = Recipe.checked([PRUNE, CLUSTER])
-    assert why_not_continued(pruned, whole) == ""
-    assert "must begin with its steps" in why_not_continued(pruned, Recipe.checked([CLUSTER]))
-    assert "add at least one" in why_not_continued(pruned, pruned.recipe)
+    whole, own = Recipe.checked([PRUNE, CLUSTER]), pruned.project_id
+    assert why_not_continued(pruned, own, whole) == ""
+    assert "must begin with its steps" in why_not_continued(pruned, own, Recipe.checked([CLUSTER]))
+    assert "add at least one" in why_not_continued(pruned, own, pruned.recipe)
+    assert "belongs to another project" in why_not_continued(pruned, "other", whole)
     assert "but 1 · Pruning is failed" in why_not_continued(
-        pruned.model_copy(update={"state": "failed", "name": "1 · Pruning"}), whole
+        pruned.model_copy(update={"state": "failed", "name": "1 · Pruning"}), own, whole
     )
 
 

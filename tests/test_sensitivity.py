@@ -73,7 +73,7 @@ def test_an_imitation_is_a_kernel_like_the_one_given(entry: Technique, trained_m
     found = entry.imitate(rows, entry.Params(), layer, kernel)
     if found is None:
         pytest.skip(f"{entry.title} declares that it has no imitation")
-    assert (found.shape, found.dtype) == (rows.shape, np.float32)
+    assert (found.shape, str(found.dtype)) == (rows.shape, "float32")
     assert not np.array_equal(found, rows)
     assert float(np.corrcoef(found.reshape(-1), rows.reshape(-1))[0, 1]) > 0.6
     np.testing.assert_array_equal(rows, before)
@@ -110,6 +110,7 @@ def test_an_imitated_rounding_is_that_of_the_exported_file(params: dict[str, Any
     real = stored.real_values
     assert real is not None
     imitated = entry.imitate(rows_of(values, kernel), step.checked_params, layer, kernel)
+    assert imitated is not None
     np.testing.assert_allclose(imitated, np.asarray(real, np.float32), atol=1.1 * np.abs(real).max() / 250)
     differing = np.abs(imitated - np.asarray(real, np.float32)) > 1e-6
     assert differing.mean() < 0.01

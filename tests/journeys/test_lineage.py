@@ -69,7 +69,7 @@ def test_from_a_costly_layer_to_a_run_without_it_and_on(page: Page, app: App, pr
     store = Store(Settings(home=app.home))
     page.goto(f"{app.url}/run?run={pruned.run_id}")
     page.get_by_text("Which layers cost accuracy").click()
-    page.get_by_role("button", name="Measure", exact=True).last.click()
+    page.get_by_role("button", name="Measure the layers").click()
     leave = page.get_by_role("button", name=re.compile("^Leave .* as it is and run"))
     expect(leave.first).to_be_visible(timeout=RUN_TIMEOUT_MS)
     settled(page)
