@@ -37,6 +37,7 @@ def applied(model: Any, steps: list[RecipeStep], data: EasyData, done: Done | No
     return outcome, len(taken)
 
 
+@pytest.mark.parametrize("trained_model", ["convolutional"], indirect=True)
 def test_going_on_comes_to_the_same_as_the_whole_chain(trained_model: Any, easy_data: EasyData) -> None:
     first, few = applied(trained_model, [PRUNE], easy_data)
     whole, many = applied(trained_model, [PRUNE, CLUSTER], easy_data)

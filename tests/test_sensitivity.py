@@ -26,7 +26,9 @@ from optimizers.sensitivity import (
     treated,
 )
 from optimizers.technique import Technique, clone_with_weights
-from runs.records import RunRecord
+from runs.paths import prepared_folder
+from runs.plan import PLAN_FILE, VERSION, ModelPlan
+from runs.records import Project, RunRecord
 from runs.service import Service
 from tests import test_pages
 from tests.conftest import EasyData
@@ -88,6 +90,7 @@ def float_file(model: Any) -> bytes:
     return _FLOATS[id(model)]
 
 
+@pytest.mark.parametrize("trained_model", ["convolutional"], indirect=True)
 @pytest.mark.parametrize(
     "params",
     [
@@ -231,8 +234,7 @@ def test_settings_of_a_spared_layer_go_and_few_bits_become_eight(trained_model: 
 
 # --- the page -----------------------------------------------------------------------------------------------------
 
-empty_home, planned_home = test_pages.empty_home, test_pages.planned_home
-service, project, planned = test_pages.service, test_pages.project, test_pages.planned
+empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
 FOUND = Sensitivity(
     metric_name="accuracy",
     part="validation",
@@ -274,14 +276,28 @@ def test_the_figure_has_a_bar_with_its_interval_for_each_measured_layer() -> Non
     assert len(set(bars.marker.color)) == 2
 
 
-def harsh(service: Service, project: Any) -> RunRecord:
+def harsh(service: Service, project: Project) -> RunRecord:
     return finished(
         service, project, "harsh", Recipe.single("pruning", {"layer_sparsity": {"digit": 0.9}}), 0.9, 30_000
     )
 
 
-def test_the_page_measures_and_queues_the_run_without_a_layer(service: Service, planned: Any) -> None:
-    run = harsh(service, planned)
+def know_layers(service: Service, project: Project) -> None:
+    """Leave a plan as the worker does, of a model that cannot be converted."""
+    folder = prepared_folder(service.settings, project.model.upload_id)
+    folder.mkdir(parents=True)
+    (folder / "model.h5").touch()
+    kernel = KernelFacts(name="kernel", size=640, shape=(64, 10), input_axis=0, operation="FULLY_CONNECTED")
+    layers = [
+        LayerFacts(name=name, class_name="Dense", parameters=650, kernels=(kernel,)) for name in ("edges", "digit")
+    ]
+    plan = ModelPlan(version=VERSION, layers=tuple(layers), tflite_bytes=0, gzip_bytes=0, problem="It has none.")
+    (folder / PLAN_FILE).write_text(plan.model_dump_json())
+
+
+def test_the_page_measures_and_queues_the_run_without_a_layer(service: Service, project: Project) -> None:
+    know_layers(service, project)
+    run = harsh(service, project)
     app = open_page("pages/run.py", run=run.run_id)
     app.button(key="run:sensitivity:measure").click().run()
     assert not app.exception
@@ -294,14 +310,14 @@ def test_the_page_measures_and_queues_the_run_without_a_layer(service: Service, 
     assert "Something also rounds" in texts(app)
     app.button(key="run:sensitivity:leave:digit").click().run()
     assert not app.exception
-    child = service.runs(planned.project_id)[-1]
+    child = service.runs(project.project_id)[-1]
     assert (child.parent_run_id, child.name) == (run.run_id, "harsh · digit as it is")
     assert child.recipe.steps[0].params["leave_as_is"] == ["digit"]
     assert child.recipe.steps[0].params["layer_sparsity"] == {}
     assert app.query_params["run"] == child.run_id
 
 
-def test_a_failure_is_told_and_can_be_tried_again(service: Service, project: Any) -> None:
+def test_a_failure_is_told_and_can_be_tried_again(service: Service, project: Project) -> None:
     run = harsh(service, project)
     service.sensitivities.measure(run).fail(("The file is gone.",))
     app = open_page("pages/run.py", run=run.run_id)
@@ -312,6 +328,6 @@ def test_a_failure_is_told_and_can_be_tried_again(service: Service, project: Any
     assert not job.is_done
 
 
-def test_the_baseline_has_no_such_section(service: Service, project: Any) -> None:
+def test_the_baseline_has_no_such_section(service: Service, project: Project) -> None:
     run = finished(service, project, "Baseline", Recipe(), 0.9, 100_000)
     assert "Which layers cost accuracy" not in [one.label for one in open_page("pages/run.py", run=run.run_id).expander]
