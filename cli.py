@@ -28,7 +28,7 @@ from runs.checks import check_layers, check_points
 from runs.handover.files import HANDOVERS
 from runs.handover.source import ReportWriter
 from runs.recipe_flags import laid_over, pairs_of
-from runs.records import Project, Result, RunRecord
+from runs.records import Parent, Project, Result, RunRecord
 from runs.service import Prepared, Service
 
 
@@ -73,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="any parameter listed below; TECHNIQUE.NAME=VALUE for one step of several",
+    )
+    run.add_argument(
+        "--continue",
+        dest="continued",
+        default="",
+        metavar="RUN_ID",
+        help="go on from the weights of this run of the same files: its steps come first, and are not trained again",
     )
     run.add_argument("--yes", action="store_true", help=f"queue a sweep of more than {MANY_POINTS} runs, too")
     run.add_argument("--project", default="", metavar="NAME", help="name of the project in the dashboard")
@@ -221,6 +228,9 @@ def _prepared(service: Service, given: argparse.Namespace) -> Prepared:
 
 def _run(service: Service, given: argparse.Namespace) -> int:
     steps = _steps(given)
+    parent = Parent(run_id=given.continued, relation="continues") if given.continued else None
+    if parent is not None:
+        steps = [*service.run(parent.run_id).recipe.steps, *steps]
     expand(steps)  # mistakes are told before anything is opened
     prepared = _prepared(service, given)
     points = expand(with_suggested_epochs(steps, prepared.dataset_info.train_samples))
@@ -238,9 +248,9 @@ def _run(service: Service, given: argparse.Namespace) -> int:
         _say(f"The baseline could not be measured. {baseline.error}")
         return 1
     if len(points) > 1:
-        return _run_sweep(service, given, project, baseline.result, points)
+        return _run_sweep(service, given, project, baseline.result, points, parent)
     _say(f"Running {points[0].recipe.title} …")
-    run = service.wait(service.submit(project.project_id, points[0].recipe, given.name).run_id)
+    run = service.wait(service.submit(project.project_id, points[0].recipe, given.name, parent).run_id)
     outcome = _outcome(service, project, baseline.result, run, given.out)
     print(_json(outcome)) if given.json else _print_outcome(outcome)
     if run.error:
@@ -249,10 +259,15 @@ def _run(service: Service, given: argparse.Namespace) -> int:
 
 
 def _run_sweep(
-    service: Service, given: argparse.Namespace, project: Project, baseline: Result, points: tuple[Point, ...]
+    service: Service,
+    given: argparse.Namespace,
+    project: Project,
+    baseline: Result,
+    points: tuple[Point, ...],
+    parent: Parent | None,
 ) -> int:
     """Queue all points, wait for them, and print a table; their files go to numbered folders."""
-    queued = service.submit_sweep(project.project_id, points, given.name, confirmed=given.yes)
+    queued = service.submit_sweep(project.project_id, points, given.name, confirmed=given.yes, parent=parent)
     _say(f"Running {len(queued)} points, tagged {queued[0].tags[0]} …")
     outcomes = []
     for number, (point, run) in enumerate(zip(points, queued, strict=True), start=1):

@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from optimizers.apply import Done
 
 
-def check_parent(parent: Parent, recipe: Recipe, store: Store) -> None:
+def check_parent(parent: Parent, project_id: str, recipe: Recipe, store: Store) -> None:
     """Raise UserError where a recipe cannot continue the run that it is said to, or that run is gone."""
     if parent.relation != "continues":
         return
-    run = store.run(parent.run_id)
-    problem = why_not_continued(run, recipe)
+    problem = why_not_continued(store.run(parent.run_id), project_id, recipe)
     if problem:
         raise InvalidParams(problem)
 
 
-def why_not_continued(run: RunRecord, recipe: Recipe) -> str:
-    """Return why a recipe does not go on from where a run ended, in a sentence; "" where it does."""
+def why_not_continued(run: RunRecord, project_id: str, recipe: Recipe) -> str:
+    """Return why a recipe in a project does not go on from where a run ended, in a sentence; "" where it does."""
     before = run.recipe.steps
+    if run.project_id != project_id:
+        return f"{run.name} belongs to another project. Continue it with the same model, dataset and fit."
     if run.state != "finished" or run.result is None:
         return f"Only a finished run can be continued, but {run.name} is {run.state}. Wait for it, or run it again."
     if not before or len(recipe.steps) <= len(before) or recipe.steps[: len(before)] != before:
@@ -59,8 +60,8 @@ def steps_done(record: RunRecord, project: Project, store: Store, model: Any, sc
 
     try:
         before = store.run(record.parent.run_id)
-        if before.project_id != record.project_id or (problem := why_not_continued(before, record.recipe)):
-            raise UserError(problem if before.project_id == record.project_id else "It is of another project.")
+        if problem := why_not_continued(before, record.project_id, record.recipe):
+            raise UserError(problem)
         inspect_model(_model_file(before, project, store), scratch)
         ended = load_prepared(scratch)
         require_same_weights(model, ended)

@@ -253,7 +253,7 @@ class Service(FilesIn):
         if plan is not None:
             check_layers(recipe, plan.layers)
         if parent is not None:
-            check_parent(parent, recipe, self._store)
+            check_parent(parent, project_id, recipe, self._store)
         name = _short(name) or f"{self._next_number(project_id)} · {recipe.title}"
         return self._submit(project_id, recipe, name, parent=parent)
 
@@ -287,7 +287,7 @@ class Service(FilesIn):
         if plan is not None:
             checks.append(lambda recipe: check_layers(recipe, plan.layers))
         if parent is not None:
-            checks.append(lambda recipe: check_parent(parent, recipe, self._store))
+            checks.append(lambda recipe: check_parent(parent, project_id, recipe, self._store))
         check_points(points, checks, confirmed)
         tag = _short(name) or f"sweep:{secrets.token_hex(3)}"
         first = self._next_number(project_id)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import cli
 from intake.dataset_info import DatasetOptions
 from intake.errors import InvalidParams, UserError
 from intake.fit import FitOverrides
 from intake.keras_env import keras2
 from optimizers.apply import Done, apply_recipe
 from optimizers.recipe import Recipe, RecipeStep
+from optimizers.sweep import expand
 from runs.continuing import why_not_continued
 from runs.records import Parent, Project, RunRecord
 from runs.service import Service
-from tests import test_pages
 from tests.conftest import EasyData
+from tests.test_pages import finished
 
 QUICK = {"epochs": 1, "batch_size": 32}
 PRUNE = RecipeStep(technique="pruning", fine_tuning=QUICK)
@@ -34,6 +37,7 @@ def applied(model: Any, steps: list[RecipeStep], data: EasyData, done: Done | No
     return outcome, len(taken)
 
 
+@pytest.mark.parametrize("trained_model", ["convolutional"], indirect=True)
 def test_going_on_comes_to_the_same_as_the_whole_chain(trained_model: Any, easy_data: EasyData) -> None:
     first, few = applied(trained_model, [PRUNE], easy_data)
     whole, many = applied(trained_model, [PRUNE, CLUSTER], easy_data)
@@ -116,30 +120,60 @@ def test_where_the_weights_are_gone_all_steps_run(service: Service, pruned: RunR
     assert run.result.training_s > 0
 
 
-# --- without a worker ---------------------------------------------------------------------------------------------
+def test_the_command_line_goes_on_from_a_run(
+    service: Service, pruned: RunRecord, easy_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--model", str(easy_files[0]), "--dataset", str(easy_files[1])]
+    what = ["--technique", QUANTIZE.technique, "--continue", pruned.run_id, "--json"]
+    given = cli._parser().parse_args(["run", *files, *what])
+    assert given.command(service, given) == 0
+    run = service.run(json.loads(capsys.readouterr().out)["run_id"])
+    assert run.parent == Parent(run_id=pruned.run_id, relation="continues")
+    assert [step.technique for step in run.recipe.steps] == [PRUNE.technique, QUANTIZE.technique]
 
-project = test_pages.project
-idle = test_pages.service
+
+def test_the_worker_measures_layers_on_other_than_test_samples_and_keeps_it(
+    service: Service, pruned: RunRecord, easy_files: tuple[Path, Path]
+) -> None:
+    found = service.sensitivities.measure(pruned).wait()
+    samples = service.dataset_info(service.project(pruned.project_id)).train_samples
+    assert (found.part, found.samples) == ("train", samples)
+    assert found.whole > 0.9
+    assert {cost.layer for cost in found.layers} == {"hidden"}
+    assert all(cost.saved_bytes and cost.metric is not None for cost in found.layers)
+    assert Service(service.settings).sensitivities.known(pruned) == found
+    alone = service.prepare(easy_files[0], None, DatasetOptions(), FitOverrides())
+    random = service.project_of("Continued, without data", alone)
+    other = finished(service, random, "harsh", pruned.recipe, 0.5, 30_000)
+    agreement = service.sensitivities.measure(other).wait()
+    assert (agreement.metric_name, agreement.whole) == ("agreement", 1.0)
+    assert service.sensitivities.known(pruned) == found
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
 
 
 def test_only_a_finished_run_is_continued_by_its_own_steps_and_more(pruned: RunRecord) -> None:
-    whole = Recipe.checked([PRUNE, CLUSTER])
-    assert why_not_continued(pruned, whole) == ""
-    assert "must begin with its steps" in why_not_continued(pruned, Recipe.checked([CLUSTER]))
-    assert "add at least one" in why_not_continued(pruned, pruned.recipe)
+    whole, own = Recipe.checked([PRUNE, CLUSTER]), pruned.project_id
+    assert why_not_continued(pruned, own, whole) == ""
+    assert "must begin with its steps" in why_not_continued(pruned, own, Recipe.checked([CLUSTER]))
+    assert "add at least one" in why_not_continued(pruned, own, pruned.recipe)
+    assert "belongs to another project" in why_not_continued(pruned, "other", whole)
     assert "but 1 · Pruning is failed" in why_not_continued(
-        pruned.model_copy(update={"state": "failed", "name": "1 · Pruning"}), whole
+        pruned.model_copy(update={"state": "failed", "name": "1 · Pruning"}), own, whole
     )
 
 
 def test_what_cannot_be_continued_is_not_queued(service: Service, pruned: RunRecord) -> None:
-    before = len(service.runs(pruned.project_id))
+    before, other = len(service.runs(pruned.project_id)), Recipe.checked([CLUSTER])
     with pytest.raises(InvalidParams, match="must begin with its steps"):
-        service.submit(
-            pruned.project_id, Recipe.checked([CLUSTER]), parent=Parent(run_id=pruned.run_id, relation="continues")
+        service.submit(pruned.project_id, other, parent=Parent(run_id=pruned.run_id, relation="continues"))
+    with pytest.raises(InvalidParams, match="must begin with its steps"):
+        service.submit_sweep(
+            pruned.project_id,
+            expand([CLUSTER.model_copy(update={"params": {"number_of_clusters": "8, 16"}})]),
+            parent=Parent(run_id=pruned.run_id, relation="continues"),
         )
     with pytest.raises(UserError, match="no run of this address"):
-        service.submit(
-            pruned.project_id, Recipe.checked([CLUSTER]), parent=Parent(run_id="0" * 32, relation="continues")
-        )
+        service.submit(pruned.project_id, other, parent=Parent(run_id="0" * 32, relation="continues"))
     assert len(service.runs(pruned.project_id)) == before

@@ -32,7 +32,7 @@ def _draw_origin(run: RunRecord, relation: Relation) -> None:
             settings = fine_tuning_specs(step.entry.fine_tuning) if step.entry.fine_tuning else ()
             changed = summary_of(step, settings)
             st.markdown(f"**{place} · {step.entry.title}**{': ' + as_text(changed) if changed else ''}")
-        st.caption("These steps stay as they are and are not trained again. Choose what comes next.")
+        st.caption("What was done stays and is not trained again. Choose what comes next.")
     st.button(
         "Stop continuing" if continues else "Forget where it came from",
         key="new_run:forget_origin",

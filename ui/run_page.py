@@ -127,8 +127,9 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
         draw_curves(curves)
     if report is not None:
         draw_outcomes(run.recipe, report.layers)
-        draw_sensitivity(run, project)
         draw_graph(run, report.layers)
+    draw_sensitivity(run, project)
+    if report is not None:
         draw_tensors(report)
         draw_origin(run, report)
     _draw_log(run, expanded=False)

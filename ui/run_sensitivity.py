@@ -28,8 +28,11 @@ _BEFORE = (
     "Treats one layer after the other by this recipe, without training, and measures what that costs on training or "
     "validation samples. A minute at most."
 )
-_NOISE = "Half of the 95 % interval of the change, from the number of samples: a smaller change may be chance."
-_SHARE = "Of what the recipe saves in the gzip of the file, by its estimate: what is given up where the layer is left."
+_HELP = {
+    "95 % noise": "Half of the 95 % interval of the change, from the number of samples: a smaller change may be chance.",
+    "Share of bytes saved": "Of what the recipe saves in the gzip of the file, by its estimate: what is given up where the "
+    "layer is left.",
+}
 
 
 def draw_sensitivity(run: RunRecord, project: Project) -> None:
@@ -44,7 +47,7 @@ def draw_sensitivity(run: RunRecord, project: Project) -> None:
         found = service().sensitivities.known(run) or (job.result if job and done else None)
         if found is None:
             st.caption(_BEFORE)
-            _draw_measure(run, "Measure")
+            _draw_measure(run, "Measure the layers")
         elif not found.layers:
             st.caption("This recipe acts on no kernel, so no layer can cost anything.")
         else:
@@ -76,9 +79,9 @@ def _draw_found(run: RunRecord, project: Project, found: Sensitivity) -> None:
             selection_mode="single-row",
             height=table_height(len(table)),
             column_config={
+                **{name: st.column_config.TextColumn(alignment="right", help=_HELP.get(name)) for name in table},
                 "Layer": st.column_config.TextColumn(pinned=True),
-                "95 % noise": st.column_config.TextColumn(help=_NOISE),
-                "Share of bytes saved": st.column_config.TextColumn(help=_SHARE),
+                **{name: st.column_config.TextColumn() for name in ("Kind", "Not measured")},
             },
             alt="What each layer costs by itself, the most costly first",
         )

@@ -65,7 +65,7 @@ def how_measured(found: Sensitivity) -> str:
     missing = sum(cost.change is None for cost in found.layers)
     words = [
         f"Each layer is treated alone by this recipe, without training, in the uploaded Keras model: "
-        f"{METRICS[found.metric_name].lower()} {metric_text(found.metric_name, found.whole)} without any, on "
+        f"{METRICS[found.metric_name].lower()} {metric_text(found.metric_name, found.whole)} with none treated, on "
         f"{found.samples:,} {PARTS[found.part]} samples. Test samples are left out: layers chosen by them would make "
         "the test part look better than it is. Fine-tuning wins back part of what a layer costs here.",
         *found.notes,
@@ -84,15 +84,15 @@ def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "Layer": [cost.layer for cost in ranked],
-            "Kind": [cost.class_name for cost in ranked],
-            "Weights": [f"{cost.weights:,}" for cost in ranked],
-            METRICS[name]: ["" if cost.metric is None else metric_text(name, cost.metric) for cost in ranked],
             "Change": ["" if cost.change is None else metric_change(name, cost.change) for cost in ranked],
             "95 % noise": ["" if cost.noise is None else _noise(found, cost) for cost in ranked],
+            METRICS[name]: ["" if cost.metric is None else metric_text(name, cost.metric) for cost in ranked],
         }
     )
     if saved and any(cost.saved_bytes is not None for cost in ranked):
         table["Share of bytes saved"] = [_share(cost.saved_bytes, saved) for cost in ranked]
+    table["Weights"] = [f"{cost.weights:,}" for cost in ranked]
+    table["Kind"] = [cost.class_name for cost in ranked]
     if any(cost.reason for cost in ranked):
         table["Not measured"] = [cost.reason for cost in ranked]
     return table
