@@ -97,6 +97,8 @@ def test_from_a_costly_layer_to_a_run_without_it_and_on(page: Page, app: App, pr
     expect(page).to_have_url(re.compile(rf"/project\?.*continue={left.run_id}"))
     page.reload()
     expect(continues).to_be_visible()
+    expect(page.get_by_text("Estimate:")).to_be_visible(timeout=RUN_TIMEOUT_MS)  # until then the page is drawn anew
+    settled(page)
     page.get_by_text("Post-training quantization", exact=True).first.click()
     expect(page.locator("[class*=post_training_quantization-explain]")).to_be_visible()
     settled(page)
