@@ -97,6 +97,8 @@ def test_from_a_costly_layer_to_a_run_without_it_and_on(page: Page, app: App, pr
     expect(page).to_have_url(re.compile(rf"/project\?.*continue={left.run_id}"))
     page.reload()
     expect(continues).to_be_visible()
+    expect(page.get_by_text("Estimate:")).to_be_visible(timeout=RUN_TIMEOUT_MS)  # until then the page is drawn anew
+    settled(page)
     page.get_by_text("Post-training quantization", exact=True).first.click()
     expect(page.locator("[class*=post_training_quantization-explain]")).to_be_visible()
     settled(page)
@@ -108,7 +110,10 @@ def test_from_a_costly_layer_to_a_run_without_it_and_on(page: Page, app: App, pr
     assert onward.result is not None
     assert left.result is not None
     assert onward.result.keras_metric == left.result.keras_metric
-    expect(page.get_by_text("step 1 was not carried out again")).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    note = page.get_by_test_id("stAlertContentInfo").get_by_text(
+        "step 1 was not carried out again"
+    )  # the log says it, too
+    expect(note).to_be_visible(timeout=RUN_TIMEOUT_MS)
     shown = metric_text(onward.result.metric_name, onward.result.metric)
     expect(page.get_by_test_id("stMetricValue").first).to_have_text(shown)
     page.locator(".st-key-run-lineage-parent").get_by_text(left.name).click()
