@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -264,8 +265,7 @@ def cancelled_in_each_phase(rig: Rig) -> None:
             worker = rig.worker_of_runs()
             before = time.monotonic()
             rig.store.request_cancel(run_id)
-            rig.until(lambda id_=run_id: not rig.store.run(id_).is_active, "the run is cancelled")
-            ended = rig.store.run(run_id).state
+            ended = rig.ended(run_id).state
             while ended == "cancelled" and worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
                 if time.monotonic() - before > CANCEL_S:
                     raise Lost(f"cancelled while {phase}: the worker was still there after {CANCEL_S} s")
@@ -340,7 +340,7 @@ def main() -> None:
             rig.open_example()
             for fault in FAULTS:
                 if not only or fault.__name__ in only:
-                    tried, lost = tried + 1, lost + _tried(fault.__name__, lambda fault=fault: fault(rig))
+                    tried, lost = tried + 1, lost + _tried(fault.__name__, partial(fault, rig))
             left = [run for run in rig.runs() if run.is_active or (run.state != "finished" and not _says_why(run))]
             for run in left:
                 print(f"lost: {run.name} is {run.state}")

@@ -36,7 +36,7 @@ class WeightOf(BaseModel):
     """ "kernel", "recurrent_kernel", ..."""
     size: int
     shape: tuple[int, ...] = ()
-    """In the Keras model; empty where it does not matter."""
+    """In the Keras model; empty where nobody knows it."""
     is_per_channel: bool = False
     """True where each output channel was treated by itself."""
     is_rescaled: bool = False
@@ -53,9 +53,10 @@ class WeightOf(BaseModel):
 def located(tensors: list[WeightTensor], weights: list[WeightOf]) -> list[tuple[WeightOf, WeightTensor | None]]:
     """Pair each weight with its tensor in the file; None where the file does not tell which it is."""
     left = list(tensors)
+    layers = {weight.layer for weight in weights}
     pairs = []
     for weight in weights:
-        tensor = of_layer(left, weight.layer, weight.size)
+        tensor = of_layer(left, weight.layer, weight.size, weight.shape, layers - {weight.layer})
         if tensor is not None:
             left = [other for other in left if other is not tensor]
         pairs.append((weight, tensor))

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from measure.flatbuffer import unpacked
-from measure.litert import dequantized, set_inputs
+from measure.litert import dequantized, forgets_state, set_inputs
 from measure.weights import buffer_bytes
 
 SAMPLES = 8
@@ -79,21 +79,26 @@ class _Tapped:
     """A file that is run with every tensor kept."""
 
     def __init__(self, tflite: bytes, output_layers: Sequence[str]) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        with warnings.catch_warnings():  # that keeping all tensors takes memory
-            warnings.simplefilter("ignore", UserWarning)
-            self._interpreter = Interpreter(
-                model_content=tflite,
-                num_threads=1,
-                experimental_preserve_all_tensors=True,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            )
-        self._interpreter.allocate_tensors()
+        self._tflite = tflite
+        self._interpreter = self._fresh_interpreter()
         self._details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
         outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
         self.outputs = dict(zip(output_layers, outputs, strict=True))
         self.computed = [(index, layers) for index, layers in _computed(tflite) if index not in outputs]
+
+    def _fresh_interpreter(self) -> Any:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        with warnings.catch_warnings():  # that keeping all tensors takes memory
+            warnings.simplefilter("ignore", UserWarning)
+            interpreter = Interpreter(
+                model_content=self._tflite,
+                num_threads=1,
+                experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            )
+        interpreter.allocate_tensors()
+        return interpreter
 
     def shape(self, index: int) -> tuple[int, ...]:
         """Of a tensor, for one sample."""
@@ -101,7 +106,8 @@ class _Tapped:
 
     def run(self, sample: Sequence[np.ndarray]) -> None:
         """Feed one sample."""
-        self._interpreter.reset_all_variables()
+        if not forgets_state(self._interpreter):
+            self._interpreter = self._fresh_interpreter()
         set_inputs(self._interpreter, sample)
         self._interpreter.invoke()
 

@@ -66,6 +66,8 @@ def _predict(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, threa
     answers: list[list[np.ndarray]] = []
     interpreter = ready_interpreter(tflite, inputs, batch_size, threads)
     for start in range(0, full, batch_size):
+        if start and not forgets_state(interpreter):
+            interpreter = ready_interpreter(tflite, inputs, batch_size, threads)
         answers.append(_invoke(interpreter, [array[start : start + batch_size] for array in inputs]))
     if full < count:
         rest = [array[full:] for array in inputs]
@@ -86,8 +88,19 @@ def ready_interpreter(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: i
     return interpreter
 
 
+def forgets_state(interpreter: Any) -> bool:
+    """Have an interpreter forget its state, which a fused LSTM keeps from call to call; Keras starts fresh in each.
+
+    False where LiteRT cannot: the state of an LSTM that begins with what another ended with has no fixed place.
+    """
+    try:
+        interpreter.reset_all_variables()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _invoke(interpreter: Any, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
-    interpreter.reset_all_variables()  # a fused LSTM keeps its state from call to call; Keras starts fresh in each
     set_inputs(interpreter, batch)
     interpreter.invoke()
     return [dequantized(interpreter.get_tensor(target["index"]), target) for target in interpreter.get_output_details()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,18 +191,38 @@ def _unpack_int4(data: np.ndarray, count: int) -> np.ndarray:
     return np.where(halves > 7, halves - 16, halves).astype(np.int8)
 
 
-def of_layer(tensors: list[WeightTensor], layer_name: str, size: int) -> WeightTensor | None:
+def of_layer(
+    tensors: list[WeightTensor],
+    layer_name: str,
+    size: int,
+    shape: Sequence[int] = (),
+    others: Collection[str] = (),
+) -> WeightTensor | None:
     """Return the tensor that holds a Keras layer's weight of `size` elements, a kernel before a bias, or None.
 
     The converter names a tensor after the graph nodes it came from ("sequential/conv2d/Conv2D;..."); where no
     name helps, a tensor that is alone in its size is taken.
+
+    Args:
+        tensors: to choose from.
+        layer_name: of the Keras layer.
+        size: elements of the weight.
+        shape: of the weight in Keras, to tell a kernel from what else is of its size: the state of a loop, say.
+        others: other layers; what is named after one of them is not taken for want of a name.
     """
     same_size = [tensor for tensor in tensors if tensor.size == size]
     pattern = layer_pattern(layer_name)
     named = [tensor for tensor in same_size if pattern.search(tensor.name)]
-    if named:
-        return max(named, key=lambda tensor: tensor.values.ndim > 1)  # a kernel of one input is as large as its bias
-    return same_size[0] if len(same_size) == 1 else None
+    if named:  # a kernel of one input is as large as its bias
+        return max(named, key=lambda tensor: (_axes(tensor.values.shape) == _axes(shape), tensor.values.ndim > 1))
+    if len(same_size) != 1 or any(layer_pattern(other).search(same_size[0].name) for other in others):
+        return None
+    return same_size[0]
+
+
+def _axes(shape: Sequence[int]) -> list[int]:
+    """The converter turns kernels and gives them axes of one element, but keeps the lengths of the others."""
+    return sorted(length for length in shape if length > 1)
 
 
 def layer_pattern(layer_name: str) -> re.Pattern[str]:

@@ -233,6 +233,7 @@ def _treatment(layer: LayerFacts, params: ClusteringParams, small_too: bool) -> 
             layer=layer.name,
             weight=kernel.name,
             size=kernel.size,
+            shape=kernel.shape,
             is_per_channel=params.shares_per_channel(kernel),
             is_rescaled=layer.is_rescaled,
             has_rescaled_inputs=layer.has_rescaled_inputs,

@@ -303,7 +303,7 @@ def scale_bytes(channels: int, *, calibrated: bool) -> int:
 def quantized_kernels(layer: LayerFacts, least_size: int) -> tuple[WeightOf, ...]:
     """Return the kernels of a layer that have at least `least_size` elements, and integers in LiteRT."""
     return tuple(
-        WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size)
+        WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size, shape=kernel.shape)
         for kernel in layer.kernels
         if kernel.size >= least_size and kernel.operation not in WITHOUT_INTEGERS
     )

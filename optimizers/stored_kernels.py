@@ -16,7 +16,7 @@ WITHOUT_INTEGERS = ("CONV_3D", "CONV_3D_TRANSPOSE")
 def stored_kernels(layer: LayerFacts, conversion: Conversion) -> tuple[WeightOf, ...]:
     """Return the kernels of a layer that are stored in fewer bits, each with its type."""
     return tuple(
-        WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size, dtype=dtype)
+        WeightOf(layer=layer.name, weight=kernel.name, size=kernel.size, shape=kernel.shape, dtype=dtype)
         for kernel in layer.kernels
         if (dtype := stored_dtype(kernel, conversion)) != "float32"
     )

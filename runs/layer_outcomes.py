@@ -73,9 +73,8 @@ def layer_outcomes(
     drawn = _largest(layers)
     found = []
     for index, layer in enumerate(layers):
-        size = max((kernel.size for kernel in layer.kernels), default=0)
-        tensor = of_layer(tensors, layer.name, size) if size else None
-        original = of_layer(list(originals), layer.name, size) if tensor and layer.name in drawn else None
+        tensor = _of_largest(layer, tensors, weighted)
+        original = _of_largest(layer, originals, weighted) if tensor and layer.name in drawn else None
         found.append(
             LayerOutcome(
                 layer=layer.name,
@@ -94,6 +93,14 @@ def layer_outcomes(
             )
         )
     return tuple(found)
+
+
+def _of_largest(layer: LayerFacts, tensors: Sequence[WeightTensor], weighted: set[str]) -> WeightTensor | None:
+    """The tensor that holds the largest kernel of a layer."""
+    if not layer.kernels:
+        return None
+    kernel = max(layer.kernels, key=lambda kernel: kernel.size)
+    return of_layer(list(tensors), layer.name, kernel.size, kernel.shape, weighted - {layer.name})
 
 
 def _largest(layers: Sequence[LayerFacts]) -> set[str]:

@@ -59,6 +59,7 @@ def main() -> None:
 def _end_with_parent() -> None:
     """A worker whose server was killed must not go on training for nobody."""
     parent = os.getppid()
+    _killed_with_parent()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -66,6 +67,19 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _killed_with_parent() -> None:
+    """Have Linux end this process with the thread that started it: native code that hangs lets no thread of it watch."""
+    import ctypes
+    import signal
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+_PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
 
 
 def _warm_up() -> None:

@@ -46,6 +46,15 @@ def _plain_lstm() -> Any:
     return keras2().Model(inputs, layers.Dense(2)(layers.Bidirectional(layers.LSTM(12))(x)))
 
 
+def _encoder_and_decoder() -> Any:
+    """An LSTM that begins with what another ended with: LiteRT cannot reset its state."""
+    layers = keras2().layers
+    source, target = keras2().Input((5, 4), name="source"), keras2().Input((3, 4), name="target")
+    _, *state = layers.LSTM(8, return_state=True)(source)
+    x = layers.LSTM(8, return_sequences=True)(target, initial_state=state)
+    return keras2().Model([source, target], layers.Dense(3)(x))
+
+
 def _attention_with_two_inputs_and_outputs() -> Any:
     layers = keras2().layers
     query, value = keras2().Input((4, 8), name="zebra"), keras2().Input((6, 8), name="ant")
@@ -79,6 +88,7 @@ AWKWARD: dict[str, Callable[[], Any]] = {
     "frozen base": _frozen_base,
     "padded sequences": _padded_sequences,
     "plain LSTM": _plain_lstm,
+    "encoder and decoder": _encoder_and_decoder,
     "attention, two inputs and outputs": _attention_with_two_inputs_and_outputs,
     "number and category": _number_and_category,
     "one dimensional": _one_dimensional,

@@ -20,7 +20,7 @@ from tests.test_pages import finished, links, open_page, steps_on, texts
 from ui import new_run
 from ui.chain import reasons_against, technique_key
 
-empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
+service, project = test_pages.service, test_pages.project
 CONTINUABLE = [entry for entry in TECHNIQUES if not entry.converts]
 FINAL = next(entry for entry in TECHNIQUES if entry.converts and entry.fine_tuning is None)
 

@@ -17,6 +17,7 @@ from measure.packed_files import packed_files
 from measure.quantizer import LEAST_WEIGHTS
 from measure.sizes import gzip_bytes, measure_sizes
 from measure.weights import WeightTensor, of_layer, read_weights
+from tests.awkward_models import AWKWARD
 from tests.conftest import EasyData, dense_model
 
 
@@ -143,3 +144,22 @@ def test_layers_that_are_left_as_they_are_stay_float(
     assert "float32" not in {entry.dtype for entry in others}
     answers = predict(tflite, [easy_data.x_test])[0]
     assert (answers.argmax(1) == easy_data.y_test).mean() > 0.9
+
+
+def test_a_kernel_is_told_from_a_state_of_its_size_and_from_those_of_other_layers() -> None:
+    def named(name: str, shape: tuple[int, ...]) -> WeightTensor:
+        return WeightTensor(name, "float32", np.zeros(shape), 0, np.zeros(0, np.int64), 0)
+
+    state, kernel = named("gru#1", (15, 1, 24)), named("gru#2", (72, 5))
+    assert of_layer([state, kernel], "gru", 360, (5, 72)) is kernel
+    assert of_layer([kernel, state], "gru", 360, (5, 72)) is kernel
+    nameless, other = named("arith.constant", (4, 9)), named("gru#2", (6, 6))
+    assert of_layer([nameless], "lstm", 36, (4, 9), {"gru"}) is nameless
+    assert of_layer([other], "lstm", 36, (4, 9), {"gru"}) is None
+
+
+def test_a_state_that_cannot_be_reset_is_made_anew() -> None:
+    model = AWKWARD["encoder and decoder"]()
+    inputs = [np.random.default_rng(number).normal(size=(6, 7 - 2 * number, 4)).astype(np.float32) for number in (1, 2)]
+    answers = predict(convert(model, Conversion()), inputs)[0]
+    np.testing.assert_allclose(answers, model.predict(inputs, verbose=0), atol=1e-5)

@@ -295,6 +295,21 @@ def test_worker_ends_with_its_server(tmp_path: Path) -> None:
     until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 20)
 
 
+def test_worker_that_hangs_in_native_code_ends_with_its_server(tmp_path: Path) -> None:
+    """`sleep` called through a library that keeps Python's lock: no thread of the worker can look after its server."""
+    hanging = (
+        "import ctypes, os, time; from runs.worker import _end_with_parent\n"
+        "_end_with_parent(); print(os.getpid(), flush=True); ctypes.PyDLL(None).sleep(60)"
+    )
+    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {hanging!r}]); time.sleep(60)"
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    child = int(server.stdout.readline())
+    server.kill()
+    server.wait()
+    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
+
+
 def test_server_process_loads_no_tensorflow(easy_files: tuple[Path, Path], tmp_path: Path) -> None:
     """A whole run through the service; then the parent is looked at while its child has TensorFlow loaded."""
     code = (

@@ -234,7 +234,7 @@ def test_settings_of_a_spared_layer_go_and_few_bits_become_eight(trained_model: 
 
 # --- the page -----------------------------------------------------------------------------------------------------
 
-empty_home, service, project = test_pages.empty_home, test_pages.service, test_pages.project
+service, project = test_pages.service, test_pages.project
 FOUND = Sensitivity(
     metric_name="accuracy",
     part="validation",

@@ -13,16 +13,22 @@ def answers_of(tflite: bytes, inputs: Sequence[Any]) -> list[Any]:
     """Return what a .tflite answers, sample by sample: for each output float32 (n, ...)."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=tflite, num_threads=1)
-    sources = interpreter.get_input_details()
-    for source, array in zip(sources, inputs, strict=True):
-        if list(source["shape"]) != [1, *array.shape[1:]]:
-            interpreter.resize_tensor_input(source["index"], [1, *array.shape[1:]])
-    interpreter.allocate_tensors()
-    outputs = interpreter.get_output_details()
+    def ready() -> Any:
+        interpreter = Interpreter(model_content=tflite, num_threads=1)
+        for source, array in zip(interpreter.get_input_details(), inputs, strict=True):
+            if list(source["shape"]) != [1, *array.shape[1:]]:
+                interpreter.resize_tensor_input(source["index"], [1, *array.shape[1:]])
+        interpreter.allocate_tensors()
+        return interpreter
+
+    interpreter = ready()
+    sources, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     found: list[list[Any]] = [[] for _ in outputs]
     for row in range(len(inputs[0])):
-        interpreter.reset_all_variables()
+        try:
+            interpreter.reset_all_variables()
+        except RuntimeError:  # the state of an LSTM that begins with what another ended with
+            interpreter = ready()
         for source, array in zip(sources, inputs, strict=True):
             interpreter.set_tensor(source["index"], as_stored(array[row : row + 1], source))
         interpreter.invoke()

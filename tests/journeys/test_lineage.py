@@ -18,21 +18,13 @@ from runs.settings import Settings
 from runs.store import Store
 from tests.conftest import until
 from tests.journeys.conftest import App
-from tests.journeys.test_journeys import RUN_TIMEOUT_MS, SCRIPT_TIMEOUT_MS, open_example, settled
+from tests.journeys.test_journeys import RUN_TIMEOUT_MS, open_example, settled
 from tests.test_charts import result
 from ui.formatting import metric_text
 from ui.sensitivity_figures import costly
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 PRUNE = RecipeStep(technique="pruning", fine_tuning={"epochs": 1, "batch_size": 256})
-
-
-@pytest.fixture(autouse=True)
-def patience() -> Iterator[None]:
-    """Scripts take seconds while the machine is busy."""
-    expect.set_options(timeout=SCRIPT_TIMEOUT_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture
