@@ -108,14 +108,22 @@ def draw_sizes(result: Result, baseline: Result | None, report: RunReport | None
 
 
 def draw_recipe(recipe: Recipe) -> None:
-    """Draw what was asked for: every parameter with its value and its default."""
+    """Draw what was asked for: of each step what is not the default, and every parameter behind a click."""
     st.subheader("Recipe")
     if not recipe.steps:
         st.caption("None: the model as it was uploaded, exported in float32.")
-    for step in recipe.steps:
+    for number, step in enumerate(recipe.steps, start=1):
         st.markdown(f"**{step.entry.title}**")
         rows = pd.DataFrame(setting_rows(step), columns=list(HEADINGS))
-        st.dataframe(rows, hide_index=True, height="content", alt=f"Settings of {step.entry.title}")
+        changed = rows[rows["Value"] != rows["Default"]]
+        if changed.empty:
+            st.caption("With its default settings.")
+        else:
+            st.dataframe(
+                changed, hide_index=True, height="content", alt=f"Settings of {step.entry.title} that were changed"
+            )
+        with st.expander(f"All {len(rows)} settings", key=f"run:recipe:{number}"):
+            st.dataframe(rows, hide_index=True, height="content", alt=f"Settings of {step.entry.title}")
 
 
 def draw_facts(facts: tuple[Fact, ...]) -> None:
