@@ -293,7 +293,7 @@ def test_the_page_offers_every_way(reporting: Service, runs: list[RunRecord], mo
 
     monkeypatch.setattr("streamlit.download_button", button)
     monkeypatch.setattr("ui.downloads.service", lambda: reporting)
-    app = AppTest.from_function(_draw_downloads)
+    app = AppTest.from_function(_draw_downloads, default_timeout=120)
     app.session_state["run"] = reporting.run(runs[2].run_id)
     app.session_state["project"] = reporting.project(runs[2].project_id)
     app.run()

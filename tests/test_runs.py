@@ -236,7 +236,7 @@ def test_restart_marks_lost_runs_and_requeues_waiting_ones(service: Service, pro
     successor.start()
     try:
         assert successor.run(lost).state == "interrupted"
-        assert "Run it again" in successor.run(lost).error
+        assert "run it again" in successor.run(lost).error
         until(lambda: successor.run(waiting).state == "finished")
     finally:
         successor.stop()

@@ -187,5 +187,5 @@ def test_the_help_page_lists_every_parameter_with_its_default(entry: Technique) 
     lines = parameter_list(entry.Params).replace("\\", "").split("\n- ")
     assert len(lines) == max(1, len(specs(entry.Params)))
     for line, spec in zip(lines, specs(entry.Params), strict=False):
-        assert f"**{spec.name}**: {spec.help}" in line
+        assert f"**`{spec.name}`**: {spec.help}" in line
         assert f"{spec.range_text()}; default " in line

@@ -12,5 +12,6 @@ def parameter_list(declaration: type[Params]) -> str:
         unit = f" {spec.unit}" if spec.unit else ""
         only = f" ({spec.only_if.reason})" if spec.only_if else ""
         default = spec.default if spec.default not in ((), {}) else "none"
-        rows.append(f"- **{spec.name}**: {spec.help}{only}  \n  *{spec.range_text()}; default {default}{unit}*")
-    return "\n".join(rows).replace("_", r"\_") or "It has no parameters."
+        about = f": {spec.help}{only}  \n  *{spec.range_text()}; default {default}{unit}*".replace("_", r"\_")
+        rows.append(f"- **`{spec.name}`**{about}")
+    return "\n".join(rows) or "It has no parameters."
