@@ -116,8 +116,7 @@ def _step(name: str, **params: object) -> RecipeStep:
 @contextlib.contextmanager
 def endless_run(home: Path, shown: Shown) -> Iterator[Shown]:
     """A run that would take very long, at work in this process's worker until the end; then it is removed."""
-    service = Service(Settings(home=home))
-    service.start()
+    service = Service(Settings(home=home))  # not started: that is for the app, which has the folder to itself
     step = RecipeStep(technique="pruning", fine_tuning={"epochs": 1000, "batch_size": 8})
     run = service.submit(shown.project_id, Recipe.checked([step]), "At work")
     try:
