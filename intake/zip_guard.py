@@ -66,6 +66,7 @@ def _problems(name: str, members: list[zipfile.ZipInfo], member_limit: int) -> l
             f"{expanded / 2**30:.1f} GiB. Upload fewer or smaller files."
         )
     rules: tuple[tuple[Callable[[zipfile.ZipInfo], bool], str, str], ...] = (
+        (lambda m: not m.filename, "has no name", "It is damaged: pack it again."),
         (lambda m: bool(m.flag_bits & 1), "is encrypted", "Pack it again without a password."),
         (lambda m: stat.S_ISLNK(m.external_attr >> 16), "is a link", "Pack the files themselves."),
         (lambda m: _leaves_folder(m.filename), "points outside of the archive", "Pack it again with relative names."),

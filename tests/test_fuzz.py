@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from bench.fuzz import Fuzzer
 from bench.mutations import BLIND, of_archive, of_table
+from intake.errors import BadDataset
+from intake.zip_guard import open_zip
 from runs.service import EXAMPLE_DATASET, Service
 
 COUNT = 40
@@ -43,3 +46,13 @@ def test_the_same_chance_spoils_alike(mutation: object) -> None:
     one, two = (mutation(content, random.Random(3)) for _ in range(2))  # type: ignore[operator]
     assert one == two
     assert one != content
+
+
+def test_a_member_without_a_name_is_a_sentence(tmp_path: Path) -> None:
+    """`zipfile` ends names at a zero byte, and looks at the last letter of what is left."""
+    path = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.png", b"content")
+    path.write_bytes(path.read_bytes().replace(b"x.png", b"\0.png"))
+    with pytest.raises(BadDataset, match="has no name"):
+        open_zip(path, "a zip", 10)
