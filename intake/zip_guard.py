@@ -66,7 +66,7 @@ def _problems(name: str, members: list[zipfile.ZipInfo], member_limit: int) -> l
             f"{expanded / 2**30:.1f} GiB. Upload fewer or smaller files."
         )
     rules: tuple[tuple[Callable[[zipfile.ZipInfo], bool], str, str], ...] = (
-        (lambda m: not m.filename, "has no name", "It is damaged: pack it again."),
+        (_has_no_name, "has no name", "It is damaged: pack it again."),
         (lambda m: bool(m.flag_bits & 1), "is encrypted", "Pack it again without a password."),
         (lambda m: stat.S_ISLNK(m.external_attr >> 16), "is a link", "Pack the files themselves."),
         (lambda m: _leaves_folder(m.filename), "points outside of the archive", "Pack it again with relative names."),
@@ -76,6 +76,12 @@ def _problems(name: str, members: list[zipfile.ZipInfo], member_limit: int) -> l
         if found:
             problems.append(f"{name} cannot be used: its member {found[0]!r} {what}{_more(found)}. {remedy}")
     return problems
+
+
+def _has_no_name(member: zipfile.ZipInfo) -> bool:
+    """Also of a file that is called like the folder itself, "."."""
+    is_folder = member.filename.endswith("/")
+    return not member.filename or not (is_folder or PurePosixPath(member.filename.replace("\\", "/")).parts)
 
 
 def _leaves_folder(member: str) -> bool:

@@ -48,11 +48,12 @@ def test_the_same_chance_spoils_alike(mutation: object) -> None:
     assert one != content
 
 
-def test_a_member_without_a_name_is_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [b"\0.png", b".\0png"])
+def test_a_member_without_a_name_is_a_sentence(tmp_path: Path, name: bytes) -> None:
     """`zipfile` ends names at a zero byte, and looks at the last letter of what is left."""
     path = tmp_path / "pictures.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.png", b"content")
-    path.write_bytes(path.read_bytes().replace(b"x.png", b"\0.png"))
+    path.write_bytes(path.read_bytes().replace(b"x.png", name))
     with pytest.raises(BadDataset, match="has no name"):
         open_zip(path, "a zip", 10)
