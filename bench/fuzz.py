@@ -111,7 +111,10 @@ class Fuzzer:
         for name in ("uploads", "prepared", "parsed"):
             self._service.settings.folder(name)
         before = self._beside()
-        answer = self._opened(original, content)
+        try:
+            answer = self._opened(original, content)
+        except Exception as error:  # in a server this would be a page that shows a trace
+            answer = f"service raised: {error!r}"
         if written := self._beside() - before:
             answer = f"written outside: {sorted(written)}"
         self.counts[original.name, answer.split(":")[0]] += 1
@@ -171,7 +174,8 @@ def main() -> None:
     print_table(fuzzer.counts)
     kinds = Counter(line.split("): ", 1)[1].split(":")[0] for line in fuzzer.bad)
     print(
-        f"\ninputs tried: {given.count}, crashes of the server: 0, workers that died: {kinds['worker died']}, "
+        f"\ninputs tried: {given.count}, raised by the service: {kinds['service raised']}, "
+        f"workers that died: {kinds['worker died']}, "
         f"hangs: {kinds['hang']}, faults: {kinds['fault']}, files outside: {kinds['written outside']} "
         f"({time.monotonic() - started:.0f} s)"
     )

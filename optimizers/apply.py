@@ -113,14 +113,15 @@ def apply_recipe(
         DoesNotFit: a technique finds nothing to act on, or cannot take this model.
         TrainingDiverged: the loss is no longer a number.
     """
-    standing = (checkpoints.newest() if checkpoints else None) or Standing(done.steps if done else 0)
+    standing = _begin(checkpoints, done.steps if done else 0)
     if standing.plain:
         done = Done(standing.steps_done, _with_weights(model, standing.plain))
     journey = Journey(checkpoints, standing)
     current = plain = clone_with_weights(done.model if done else model)
     conversion = Conversion()
     claims: list[Claim] = []
-    notes: list[str] = []
+    resumed = standing.epochs + standing.trained_epochs
+    notes = [f"Resumed after epoch {resumed}, from its checkpoint."] if resumed else []
     kept: Kept = {}
     facts = facts_of(model)
     ahead = recipe.steps[done.steps if done else 0 :]
@@ -142,6 +143,14 @@ def apply_recipe(
                 kept = won_by(entry.wins, entry.kernel_variables(current), weights, kept)
         conversion = entry.conversion(params, conversion)
     return Optimized(current, plain, conversion, claims, notes)
+
+
+def _begin(checkpoints: Checkpoints | None, steps_done: int) -> Standing:
+    """Where to begin: at the newest checkpoint, unless it was within steps of another run that is gone since."""
+    newest = checkpoints.newest() if checkpoints else None
+    if newest is not None and (newest.plain or newest.steps_done == steps_done):
+        return newest
+    return Standing(steps_done)
 
 
 def _with_weights(model: Any, weights: Sequence[np.ndarray]) -> Any:

@@ -57,8 +57,6 @@ class RunCheckpoints:
         self._folder = checkpoint_folder(settings, run.run_id)
         self._fingerprint = _fingerprint(run, project)
         self._last, self._took_s = time.monotonic(), 0.0
-        self.resumed_epochs = 0
-        """After so many epochs the run was resumed; 0 where it began from nothing."""
 
     def newest(self) -> Standing | None:
         """Return what was kept last; None where nothing was, or nothing that this run can go on from."""
@@ -73,7 +71,6 @@ class RunCheckpoints:
             return None
         plain = tuple(found[f"plain/{index}"] for index in range(about["plain"]))
         training = {name[len("training/") :]: array for name, array in found.items() if name.startswith("training/")}
-        self.resumed_epochs = about["epochs"] + about["trained_epochs"]
         return Standing(plain=plain, training=training, **{name: about[name] for name in _COUNTS})
 
     def is_time(self) -> bool:

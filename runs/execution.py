@@ -214,8 +214,6 @@ class Execution:
         recipe, progress, before = self._record.recipe, self._progress, time.monotonic()
         checkpoints = RunCheckpoints(self._settings, self._record, self._project)
         optimized = apply_recipe(model, recipe, data, progress.on_step, progress.on_epoch, done, checkpoints)
-        if epochs := checkpoints.resumed_epochs:
-            self._store.add_note(self._record.run_id, f"Resumed after epoch {epochs}, from its checkpoint.")
         trained = any(step.settings is not None for step in recipe.steps[done.steps if done else 0 :])
         return optimized, time.monotonic() - before if trained else 0.0
 

@@ -125,6 +125,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(trained_model: Any, ent
     assert [standing.trained_epochs for standing in kept.kept] == [1, 2]
     resumed, rest = carried_out(trained_model, recipe(entry.name), data, kept)
     assert rest == steps[len(steps) // 2 :]
+    assert resumed.notes == ["Resumed after epoch 2, from its checkpoint.", *whole.notes]
     same(whole, resumed)
 
 
@@ -142,6 +143,18 @@ def test_a_chain_goes_on_in_its_second_step(trained_model: Any, data: OrderedDat
     assert rest == steps[-len(rest) :]
     assert len(rest) == len(steps) * 3 // 8
     same(whole, resumed)
+
+
+@one_model
+def test_a_checkpoint_within_steps_that_are_gone_is_not_used(trained_model: Any, data: OrderedData) -> None:
+    """A run went on from another and was interrupted; then the other was deleted."""
+    chain = recipe(*[entry.name for entry in TRAINING[:2]])
+    whole, steps = carried_out(trained_model, chain, data)
+    orphan = Standing(1, training={"variable/0": np.zeros(3)}, trained_epochs=2)
+    again, taken = carried_out(trained_model, chain, data, InMemory(orphan))
+    assert taken == steps
+    assert again.notes == whole.notes
+    same(whole, again)
 
 
 @one_model
