@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intake.errors import UserError
 from runs.jobs import Job
-from runs.operation_job import operations_request, read_operations
-from runs.speed_job import MOST_THREADS
+from runs.operation_job import read_operations
+from runs.speed_job import MOST_THREADS, timing_request
 
 if TYPE_CHECKING:
     from runs.service import Service
@@ -39,17 +37,9 @@ class OperationDesk:
         The job's result is a tuple of `measure.operation_times.OperationTimes`: those of the run, and of the baseline
         where there is another. Raises UserError where the run left no file.
         """
-        run = self._service.run(run_id)
-        runs = self._service.runs(run.project_id)
-        others = [one for one in runs if one.is_baseline and one.result and one.run_id != run_id]
-        files = [self._tflite(one.run_id) for one in ([run] if run.is_baseline else [run, *others[-1:]])]
-        if files[0] is None:
-            raise UserError("This run left no .tflite file. Run it again.")
-        request = operations_request(self._service.project(run.project_id), [file for file in files if file], threads)
+        project = self._service.project(self._service.run(run_id).project_id)
+        request = timing_request("operations", project, self._service.files_beside_baseline(run_id), threads)
         return self._service.job_anew(_key(run_id, threads), "Timing each operation", request, read_operations)
-
-    def _tflite(self, run_id: str) -> Path | None:
-        return next((file.path for file in self._service.artifacts(run_id) if file.name == "model.tflite"), None)
 
 
 def _key(run_id: str, threads: int) -> str:

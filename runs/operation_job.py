@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from measure.operation_times import OperationTimes, measure_operations
 from runs.records import Project
 from runs.settings import Settings
-
-
-def operations_request(project: Project, files: Sequence[Path], threads: int) -> dict[str, Any]:
-    """Return what the worker is asked: to measure the operations of exported files of one project side by side."""
-    return {
-        "kind": "operations",
-        "project": project.model_dump(mode="json"),
-        "files": [str(file) for file in files],
-        "threads": threads,
-    }
 
 
 def answer_operations(settings: Settings, request: dict[str, Any], report: Callable[[float, str], None]) -> Any:

@@ -28,6 +28,7 @@ from runs.continuing import check_parent
 from runs.durations import expected_seconds
 from runs.executor import LocalExecutor, mark
 from runs.files_in import FilesIn, Prepared
+from runs.handover.source import TFLITE
 from runs.home_lock import HomeLock
 from runs.jobs import Job
 from runs.known_runs import KnownRuns
@@ -40,7 +41,7 @@ from runs.report import RunReport
 from runs.sensitivities import Sensitivities
 from runs.settings import Settings
 from runs.shown_samples import ShownSamples, shown_samples
-from runs.speed_job import read_speeds, speed_request
+from runs.speed_job import read_speeds, timing_request
 from runs.store import Store
 from runs.try_desk import TryDesk
 
@@ -451,18 +452,24 @@ class Service(FilesIn):
         The job's result is a tuple of `measure.speed.Speed`: that of the run, and of the baseline where there is
         another. Raises UserError where the run left no file.
         """
+        project = self.project(self.run(run_id).project_id)
+        request = timing_request("speed", project, self.files_beside_baseline(run_id), threads)
+        return self.job_anew(f"speed:{run_id}:{threads}", "Measuring the speed", request, read_speeds)
+
+    def files_beside_baseline(self, run_id: str) -> list[Path]:
+        """Return the `.tflite` of a run, and that of the newest baseline where the run is none and there is one.
+
+        Raises UserError where the run left no file.
+        """
         run = self.run(run_id)
-        found = [one for one in self.runs(run.project_id) if one.is_baseline and one.result and one.run_id != run_id]
-        files = [self._tflite(one.run_id) for one in ([run] if run.is_baseline else [run, *found[-1:]])]
-        if files[0] is None:
+        baselines = [one for one in self.runs(run.project_id) if one.is_baseline and one.result]
+        own, *others = [self._tflite(one.run_id) for one in ([run] if run.is_baseline else [run, *baselines[-1:]])]
+        if own is None:
             raise UserError("This run left no .tflite file. Run it again.")
-        request = speed_request(self.project(run.project_id), [file for file in files if file], threads)
-        if (last := self.speed(run_id, threads)) is not None and last.is_done:
-            self.forget(last)
-        return self._job(f"speed:{run_id}:{threads}", "Measuring the speed", request, read_speeds)
+        return [own, *(other for other in others if other)]
 
     def _tflite(self, run_id: str) -> Path | None:
-        return next((file.path for file in self.artifacts(run_id) if file.name == "model.tflite"), None)
+        return next((file.path for file in self.artifacts(run_id) if file.name == TFLITE), None)
 
     def test_samples(self, project: Project, rows: Sequence[int]) -> ShownSamples:
         """Return some samples of the test part to look at; none where they are no longer stored."""

@@ -13,10 +13,10 @@ from runs.settings import Settings
 MOST_THREADS = 16
 
 
-def speed_request(project: Project, files: Sequence[Path], threads: int) -> dict[str, Any]:
-    """Return what the worker is asked: to measure exported files of one project side by side."""
+def timing_request(kind: str, project: Project, files: Sequence[Path], threads: int) -> dict[str, Any]:
+    """Return what the worker is asked: to time exported files of one project side by side, in a way that it knows."""
     return {
-        "kind": "speed",
+        "kind": kind,
         "project": project.model_dump(mode="json"),
         "files": [str(file) for file in files],
         "threads": threads,

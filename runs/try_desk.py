@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intake.errors import UserError
 from runs.executor import LocalExecutor
-from runs.handover.source import TFLITE
 from runs.jobs import Job
 from runs.paths import samples_folder
 from runs.records import Project
@@ -42,7 +39,7 @@ class TryDesk:
             if key in self._jobs:
                 return self._jobs[key]
         run = self._service.run(run_id)
-        request = try_request(self._service.project(run.project_id), self._files(run_id), asked)
+        request = try_request(self._service.project(run.project_id), self._service.files_beside_baseline(run_id), asked)
         job = Job("Trying the sample")
         with self._lock:
             while len(self._jobs) >= JOBS_KEPT:
@@ -55,19 +52,6 @@ class TryDesk:
         """Let the next call ask afresh, to try again after a failure."""
         with self._lock:
             self._jobs = {key: kept for key, kept in self._jobs.items() if kept is not job}
-
-    def _files(self, run_id: str) -> list[Path]:
-        """The run's file, and that of the newest baseline where the run is another one."""
-        run = self._service.run(run_id)
-        own = self._tflite(run_id)
-        if own is None:
-            raise UserError("This run left no .tflite file. Run it again.")
-        baselines = [one for one in self._service.runs(run.project_id) if one.is_baseline and one.result]
-        original = self._tflite(baselines[-1].run_id) if baselines and not run.is_baseline else None
-        return [own] if original is None else [own, original]
-
-    def _tflite(self, run_id: str) -> Path | None:
-        return next((file.path for file in self._service.artifacts(run_id) if file.name == TFLITE), None)
 
     def cells(self, project: Project, row: int) -> list[str]:
         """Return the cells of a row of the test part of a table, "" where only its file knows; [] where it is gone."""
