@@ -27,6 +27,7 @@ from playwright.sync_api import Browser, Page
 from bench.live_app import running_browser, start_app
 from optimizers import technique
 from runs.checkpoints import checkpoint_folder, resumable_epochs
+from runs.paths import log_path
 from runs.records import RunRecord
 from runs.settings import Settings
 from runs.store import Store
@@ -111,22 +112,18 @@ class Rig:
         if any(name.endswith(".part") for name in files):
             raise Lost(f"{run.name} left a half-written file")
 
-    def worker_of_runs(self) -> psutil.Process:
-        """The process that trains: the child of the server with the most processor time."""
-        children = [child for child in psutil.Process(self.server.pid).children() if "runs.worker" in child.cmdline()]
-        return max(children, key=lambda child: sum(child.cpu_times()[:2]) if child.pid else 0)
+    def worker_of(self, run_id: str) -> psutil.Process:
+        """The process that carries a run out: what it prints goes into the log of that run."""
+        name = log_path(self.settings, run_id).name
+        for child in psutil.Process(self.server.pid).children():
+            if any(Path(file.path).name == name for file in child.open_files()):
+                return child
+        raise Lost(f"no worker carries {run_id} out")
 
     def training(self, run_id: str) -> psutil.Process:
         """Wait until a run trains and has a checkpoint; returns the process."""
         self.until(lambda: resumable_epochs(self.settings, run_id) > 0, "there is a checkpoint")
-        return self._busiest()
-
-    def _busiest(self) -> psutil.Process:
-        children = [child for child in psutil.Process(self.server.pid).children() if "runs.worker" in child.cmdline()]
-        for child in children:
-            child.cpu_percent()
-        time.sleep(0.5)
-        return max(children, key=lambda child: child.cpu_percent())
+        return self.worker_of(run_id)
 
     def kill_server(self) -> None:
         """SIGKILL, as the system does where memory runs out."""
@@ -262,7 +259,7 @@ def cancelled_in_each_phase(rig: Rig) -> None:
                 break  # too short to be hit, so it finished
             time.sleep(0.01)
         else:
-            worker = rig.worker_of_runs()
+            worker = rig.worker_of(run_id)
             before = time.monotonic()
             rig.store.request_cancel(run_id)
             ended = rig.ended(run_id).state
