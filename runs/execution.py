@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -152,6 +153,7 @@ class Execution:
         self._project: Project = store.project(self._record.project_id)
         self._progress = ProgressReporter(store, run_id)
         self._started = time.monotonic()
+        self._one_dnn = os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
 
     def _trains(self) -> bool:
         return any(step.settings is not None for step in self._record.recipe.steps)
@@ -203,8 +205,9 @@ class Execution:
         return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder, stored))
 
     def _steps_done(self, model: Any, folder: Path) -> Done | None:
-        """What a run that this one continues has done already; the run is told, once where it is repeated."""
-        done, said = steps_done(self._record, self._project, self._store, model, folder)
+        """What another run has done already; this one is told, once where it is repeated."""
+        versions = _versions() if self._settings.reuse_steps and self._one_dnn else {}
+        done, said = steps_done(self._record, self._project, self._store, model, folder, versions)
         if said and said not in self._record.notes:
             log.info(said)
             self._store.add_note(self._record.run_id, said)
@@ -303,19 +306,17 @@ class Execution:
         self._store.log_result(self._record.run_id, result, sum(checked), len(checked))
 
     def _report(self, facts: list[Fact], tensors: list[WeightTensor], data: ProjectData, folder: Path) -> RunReport:
-        import os
-
         return RunReport(
             facts=tuple(facts),
             tensors=tuple(tensor_rows(tensors)),
             estimate=self._estimate(),
             layers=self._layers(tensors, data, folder),
             behaviour=self._changes.behaviour(),
-            versions={name: version(name) for name in LIBRARIES},
+            versions=_versions(),
             model_sha256=self._project.model.sha256,
             dataset_sha256=data.dataset.info.sha256,
             random_inputs=self._project.dataset is None,
-            one_dnn=os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
+            one_dnn=self._one_dnn,
         )
 
     def _layers(self, tensors: list[WeightTensor], data: ProjectData, folder: Path) -> tuple[LayerOutcome, ...]:
@@ -333,6 +334,11 @@ class Execution:
             return None
         upload_id = self._project.model.upload_id
         return estimator_of(self._settings, upload_id, self._plan).estimate(self._record.recipe)
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that decide what a run comes to."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _answers(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

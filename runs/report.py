@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
 from measure.behaviour import Behaviour
@@ -9,6 +11,7 @@ from measure.facts import Fact
 from measure.layers import TensorRow
 from optimizers.estimate import EstimatedSizes
 from runs.layer_outcomes import LayerOutcome
+from runs.records import Artifact
 
 
 class RunReport(BaseModel):
@@ -33,3 +36,11 @@ class RunReport(BaseModel):
     """True where there was no dataset: the metric says nothing about real data."""
     one_dnn: bool
     """False where the run was repeated with oneDNN off after a crash of TensorFlow."""
+
+
+def read_report(files: Sequence[Artifact]) -> RunReport | None:
+    """Return the report among the files that a run left; None where there is none."""
+    for file in files:
+        if file.name == "report.json":
+            return RunReport.model_validate_json(file.path.read_text())
+    return None

@@ -37,7 +37,7 @@ from runs.moved_home import point_to_home
 from runs.paths import prepared_folder, samples_folder
 from runs.plan import stored_plan
 from runs.records import ACTIVE_STATES, RESUMABLE_STATES, Artifact, Parent, Project, RunRecord
-from runs.report import RunReport
+from runs.report import RunReport, read_report
 from runs.sensitivities import Sensitivities
 from runs.settings import Settings
 from runs.shown_samples import ShownSamples, shown_samples
@@ -436,10 +436,7 @@ class Service(FilesIn):
 
     def report(self, run_id: str) -> RunReport | None:
         """Return verified facts, layer table and environment of a finished run; None where there are none."""
-        for artifact in self.artifacts(run_id):
-            if artifact.name == "report.json":
-                return RunReport.model_validate_json(artifact.path.read_text())
-        return None
+        return read_report(self.artifacts(run_id))
 
     def speed(self, run_id: str, threads: int) -> Job | None:
         """Return the newest job of `measure_speed` with these arguments; None where there is none."""

@@ -31,6 +31,11 @@ class Settings(BaseSettings):
     run_minutes: int = Field(
         1440, ge=0, description="A run that takes longer than this is stopped and says so; 0: no limit."
     )
+    reuse_steps: bool = Field(
+        True,
+        description="A run whose first steps another run of its project has carried out with the same settings, seed and "
+        "libraries goes on from its weights, and says so. No: every run carries out all of its steps.",
+    )
     worker_variables: str = Field(
         "",
         description="Further environment variables that workers get, separated by commas, `*` allowed. They get those "

@@ -152,6 +152,12 @@ class Store:
         query = f"tags.`tare.state` = '{state}'" if state else ""
         return [_record(run) for run in self._search(list(project_ids), query, ViewType.ACTIVE_ONLY)]
 
+    def newest_finished(self, project_id: str) -> list[RunRecord]:
+        """Return the finished runs of a project, newest first; of many thousands only the newest."""
+        query, order = "tags.`tare.state` = 'finished'", ["attributes.start_time DESC"]
+        found = self._client.search_runs([project_id], query, ViewType.ACTIVE_ONLY, _PAGE, order)
+        return [_record(run) for run in found if "tare.recipe" in run.data.tags]
+
     def changed_runs(self, project_id: str, since: float) -> tuple[list[RunRecord], list[str]]:
         """Return the runs of a project that were changed after a time (seconds since 1970), and the ids of deleted ones.
 
