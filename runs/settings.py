@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runs.cores import cores, slots_for
+
 
 class Settings(BaseSettings):
     """Every setting has a default that works."""
@@ -19,7 +21,12 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "tracking_uri"),
         description="A team's MLflow server (variable MLFLOW_TRACKING_URI); empty: SQLite in the home folder.",
     )
-    worker_slots: int = Field(1, ge=1, le=64, description="Runs that may train at the same time.")
+    worker_slots: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Runs that may train at the same time, the cores shared out among them; 0: one for every four cores.",
+    )
     worker_memory_mb: int = Field(
         4096, ge=512, description="A worker that holds more memory than this after a run is replaced by a fresh one."
     )
@@ -48,6 +55,11 @@ class Settings(BaseSettings):
         description="Importable Python modules, separated by commas, whose Keras layers, models and functions may be "
         "used by uploaded models. Their code runs in the worker: name only modules that you trust.",
     )
+
+    @property
+    def slots(self) -> int:
+        """Runs that may train at the same time, at least 1."""
+        return self.worker_slots or slots_for(cores())
 
     @property
     def store_uri(self) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
+from runs.cores import cores, thread_limits
 from runs.settings import Settings
 
 _ALWAYS = (
@@ -36,6 +37,7 @@ def worker_environment(settings: Settings, one_dnn: bool, inherited: Mapping[str
     passed += tuple(name.strip() for name in settings.worker_variables.split(",") if name.strip())
     chosen = {name: value for name, value in inherited.items() if any(fnmatchcase(name, rule) for rule in passed)}
     return {
+        **thread_limits(settings.slots, cores()),
         **chosen,
         "HOME": str(settings.folder("worker_home")),
         "TMPDIR": str(settings.folder("temporary")),
