@@ -125,7 +125,7 @@ class QuantizationAwareTraining(Technique):
         """Annotate what TFMOT can emulate, then start every range from real activations."""
         model = clone_with_weights(model)  # stripped of earlier wrappers, layers look as if they were called twice
         emulated = emulated_layers(model, params.leave_as_is)
-        if not emulated or any(becomes_a_loop(layer) for layer in model.layers):
+        if not emulated or any(becomes_a_loop(layer, model.outputs) for layer in model.layers):
             return Wrapped(model)  # there is nothing to emulate, or the file could not keep the ranges
         chosen = {weight.layer: weight.bits for weight in weights}
         bits = {name: chosen.get(name, 8) for name in emulated}
