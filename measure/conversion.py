@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 NumberFormat = Literal["float32", "dynamic_range", "weight_only", "float16", "int8", "int8_weights_int16_activations"]
+PACKED_BITS = 4
+"""Two weights a byte; weights of fewer bits are stored so, too."""
 STATIC: tuple[NumberFormat, ...] = ("int8", "int8_weights_int16_activations")
 """Formats whose arithmetic is integer, in ranges that are calibrated beforehand."""
 
@@ -44,6 +46,8 @@ class Conversion:
     in the model and known to the converter only."""
     weights: WeightQuantization = WeightQuantization()
     """How kernels are rounded; other than the defaults only after training."""
+    trained_bits: int = 8
+    """Fewest bits that any weights were trained for, 2 to 8; 4 and fewer are packed, two to a byte."""
     sparse: bool = False
     """Zeros take no bytes of the file: its kernels store which weights are not zero, and these."""
 
@@ -61,6 +65,12 @@ class Conversion:
         asked = _NOT_SPARSE.get(self.number_format)
         if asked:
             return [f"Sparse encoding {asked} Turn `sparse_encoding` off, or choose mode int8 or float16."]
+        if self.trained_bits <= PACKED_BITS:
+            return [
+                f"Sparse encoding and training in {self.trained_bits} bits cannot go together: the converter crashes on "
+                f"sparse kernels of {PACKED_BITS} bits and fewer. Turn `sparse_encoding` off, or train all layers in "
+                f"more than {PACKED_BITS} bits."
+            ]
         if self.float_layers:
             return [
                 "Sparse encoding and layers left as they are by quantization cannot go together: only the converter "
