@@ -94,3 +94,11 @@ _NOT_SPARSE: dict[NumberFormat, str] = {
     "convolutions with sparse kernels there.",
 }
 """Formats whose sparse files fail -> how, as found with LiteRT 2.3 (XNNPACK)."""
+
+
+def integers_in_and_out_of_a_loop(io_dtype: str) -> str:
+    """Return why a model with a recurrent layer that becomes a loop cannot have integer inputs and outputs."""
+    return (
+        f"`io_dtype` {io_dtype} needs a model without loops, but a recurrent layer of this one becomes a loop, whose "
+        "arithmetic stays float32. Choose io_dtype float32."
+    )
