@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
-from shutil import copytree
 
 import pytest
 
 from cli import exit_status
-from intake.dataset_info import DatasetOptions
-from intake.fit import FitOverrides
 from measure.facts import Fact
 from optimizers.promises import Claim, broken
 from optimizers.recipe import Recipe, RecipeStep
-from runs.paths import log_path
-from runs.records import RunRecord
-from runs.service import Service
-from runs.settings import Settings
 from runs.store import Store
-from runs.worker import execute
+from tests.runs_here import project_here, run_here
 from tests.test_charts import ACCURACY, a_recipe, result, run_of
 from ui.budget import Budget, verdict, within
 from ui.frames import best_run, runs_frame, with_changes
@@ -51,35 +43,19 @@ def test_a_chain_that_keeps_nothing_ends_with_an_error_and_its_files(
     empty_home: Path, easy_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The keeping of zeros is taken out of the worker, so that clustering loses them as TFMOT's would."""
-    copytree(empty_home, tmp_path / "home")
-    real = Service(Settings(home=tmp_path / "home"))
-    real.start()
-    try:
-        made = real.project_of("Easy", real.prepare(*easy_files, DatasetOptions(), FitOverrides()))
-    finally:
-        real.stop()
-    store = Store(real.settings)
+    settings, project = project_here(tmp_path / "home", empty_home, easy_files)
     steps = [RecipeStep(technique=name, fine_tuning=SHORT) for name in ("pruning", "clustering")]
     states = {}
     for keeps in (False, True):
-        queued = store.add_run(
-            RunRecord(
-                run_id="", project_id=made.project_id, name="chain", recipe=Recipe.checked(steps), is_baseline=False,
-                state="queued", created_at=datetime.now(UTC),
-            )
-        )  # fmt: skip
-        log_path(real.settings, queued.run_id).write_text("")
         with monkeypatch.context() as patched:
-            patched.setattr("runs.worker._forget_graphs", lambda: None)  # models of other tests are in this process
             if not keeps:
                 patched.setattr("optimizers.apply.won_by", lambda *_: {})
-            execute(queued.run_id, real.settings)
-        states[keeps] = store.run(queued.run_id)
+            states[keeps] = run_here(settings, project, Recipe.checked(steps), patched)
     assert states[True].state == states[False].state == "finished", states
     assert states[True].error == ""
     assert states[False].error.startswith(LOST)
     assert states[False].verified_met < states[False].verified_count
-    assert "model.tflite" in {artifact.name for artifact in store.artifacts(states[False].run_id)}
+    assert "model.tflite" in {artifact.name for artifact in Store(settings).artifacts(states[False].run_id)}
 
 
 def test_a_run_that_breaks_its_promises_is_never_the_best_and_the_budget_says_it() -> None:
