@@ -39,6 +39,7 @@ from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Done, Optimized, apply_recipe
 from optimizers.estimate import EstimatedSizes
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
+from optimizers.promises import broken
 from runs.checkpoints import RunCheckpoints, forget_checkpoint
 from runs.continuing import steps_done
 from runs.layer_outcomes import LayerOutcome, layer_outcomes
@@ -158,8 +159,12 @@ class Execution:
     def _trains(self) -> bool:
         return any(step.settings is not None for step in self._record.recipe.steps)
 
-    def run(self) -> None:
-        """Load, optimize, export, measure, store."""
+    def run(self) -> str:
+        """Load, optimize, export, measure, store.
+
+        Returns:
+            What the exported file does not keep of what was asked, in sentences; "" where it keeps everything.
+        """
         log.info("Run %s: %s", self._record.run_id, self._record.recipe.title)
         self._progress.phase("Loading model and data", 0.0)
         folder = scratch_folder(self._settings, self._record.run_id)
@@ -178,9 +183,10 @@ class Execution:
         tflite = self._convert(optimized.to_convert, optimized.conversion, data)
         self._progress.phase(MEASURING, MEASURING_STARTS)
         (folder / "files").mkdir(parents=True)
-        self._measure(optimized, tflite, data, folder / "files", training_s)
+        lost = self._measure(optimized, tflite, data, folder / "files", training_s)
         shutil.rmtree(folder)
         forget_checkpoint(self._settings, self._record.run_id)
+        return "\n".join(lost)
 
     def _note_random_inputs(self) -> None:
         if self._project.dataset is None and RANDOM_INPUTS_NOTE not in self._record.notes:
@@ -241,7 +247,10 @@ class Execution:
         seeds = [{**step.params, **(step.fine_tuning or {})}.get("seed") for step in self._record.recipe.steps]
         return next((seed for seed in reversed(seeds) if seed is not None), 0)
 
-    def _measure(self, optimized: Optimized, tflite: bytes, data: ProjectData, folder: Path, training_s: float) -> None:
+    def _measure(
+        self, optimized: Optimized, tflite: bytes, data: ProjectData, folder: Path, training_s: float
+    ) -> list[str]:
+        """Measure and store; return what the file does not keep."""
         packed = packed_files(tflite)
         for name, content in {"model.tflite": tflite, **packed}.items():
             write_whole(folder / name, content)
@@ -249,7 +258,7 @@ class Execution:
         upload = upload_path(self._settings, self._project.model)
         saved = save_as_uploaded(optimized.plain, upload, info, folder)
         tensors = read_weights(tflite)
-        facts = [fact for claim in optimized.claims for fact in claim.verify(tensors)]
+        verified = [(claim, claim.verify(tensors)) for claim in optimized.claims]
         result = Result(
             **measure_sizes(tflite, packed, tensors, saved).model_dump(),
             **self._quality(optimized.to_convert, tflite, data),
@@ -258,7 +267,8 @@ class Execution:
             training_s=training_s,
             duration_s=time.monotonic() - self._started,
         )
-        self._store_outcome(result, facts, tensors, data, folder)
+        self._store_outcome(result, [fact for _, facts in verified for fact in facts], tensors, data, folder)
+        return broken(verified)
 
     def _quality(self, model: Any, tflite: bytes, data: ProjectData) -> dict[str, Any]:
         of_keras, of_tflite = [], []

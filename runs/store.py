@@ -199,7 +199,7 @@ class Store:
         self._client.delete_run(run_id)
 
     def set_state(self, run_id: str, state: RunState, error: str = "") -> None:
-        """Move a run to a state, with the reason where it failed; raises UserError where the run was deleted."""
+        """Move a run to a state, with what went wrong, if anything; raises UserError where the run was deleted."""
         try:
             self._set_state(run_id, state, error)
         except MlflowException:

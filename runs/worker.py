@@ -218,8 +218,10 @@ def execute(run_id: str, settings: Settings | None = None) -> None:
     allow_modules(settings.custom_object_modules.split(","))
     store = Store(settings)
     try:
-        Execution(run_id, settings, store).run()
-        store.set_state(run_id, "finished")
+        lost = Execution(run_id, settings, store).run()
+        if lost:
+            log.error("%s", lost)
+        store.set_state(run_id, "finished", lost)
     except UserError as error:
         log.info("Failed: %s", error)
         store.set_state(run_id, "failed", str(error))

@@ -216,6 +216,24 @@ def test_project_says_of_a_run_that_just_ended_why_it_failed(service: Service, p
     assert app.error[0].value == "doomed\\: There is no room left\\."
 
 
+def test_a_run_whose_file_lost_something_begins_with_an_error(service: Service, project: Project) -> None:
+    _, run = measured(service, project)
+    Store(service.settings).set_state(run.run_id, "finished", "The exported file does not keep what Pruning promised.")
+    page = open_page("pages/run.py", run=run.run_id)
+    assert page.error[0].value == "The exported file does not keep what Pruning promised\\."
+    assert page.metric, "its figures are there all the same"
+
+
+def test_form_advises_against_what_rarely_goes_well(service: Service, project: Project) -> None:
+    entry = technique("clustering")
+    app = open_form(project, entry)
+    assert not app.warning
+    prefix = fine_tuning_prefix(prefix_of(entry))
+    app.selectbox(key=widget_key(prefix, "optimizer")).set_value("sgd")
+    app.number_input(key=widget_key(prefix, "learning_rate")).set_value(0.01).run()
+    assert "often goes astray" in app.warning[0].value
+
+
 @every_technique
 def test_form_shows_what_the_technique_declares(service: Service, project: Project, entry: Technique) -> None:
     app = open_form(project, entry)

@@ -149,7 +149,7 @@ def is_within_noise(result: Result, baseline: Result) -> bool:
 
 
 def best_run(runs: list[RunRecord], fit: Fit) -> RunRecord | None:
-    """Return the run with the smallest `.tflite` that does not lose accuracy beyond noise; None without one."""
+    """Return the run with the smallest `.tflite` that keeps its promises and loses no accuracy beyond noise; or None."""
     baseline = baseline_of(runs)
     if baseline is None or baseline.result is None:
         return None
@@ -158,6 +158,7 @@ def best_run(runs: list[RunRecord], fit: Fit) -> RunRecord | None:
         for run in runs
         if run.result
         and run.state == "finished"
+        and not run.error
         and not run.is_baseline
         and not run.archived
         and _holds(run.result, baseline.result, fit)

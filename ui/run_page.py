@@ -46,6 +46,8 @@ def draw_head(run: RunRecord, project: Project) -> None:
         st.caption(as_text(_subtitle(run)), width="content")
     draw_lineage(run)
     draw_note(run)
+    if run.result is not None and run.error:
+        st.error(sentences([run.error]))
     if run.notes:
         st.info(sentences(run.notes))
 

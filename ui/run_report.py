@@ -44,7 +44,7 @@ class Reports:
                 subtitle=_subtitle(run, project),
                 made=_made(finished.report),
                 cards=_cards(result, finished.baseline, project.fit),
-                notes=[*_doubts(result, finished.baseline, project.fit), *run.notes],
+                notes=[*_doubts(result, finished.baseline, project.fit), *run.error.splitlines(), *run.notes],
                 parts=[
                     *_standing([finished], project),
                     _sizes(result, finished.baseline),
@@ -255,7 +255,7 @@ def _all_sizes(runs: Sequence[FinishedRun]) -> Part:
 
 def _settings(runs: Sequence[FinishedRun]) -> list[Part]:
     rows = [[one.run.name, "; ".join(changed_settings(one.run.recipe)) or "defaults"] for one in runs]
-    notes = [[one.run.name, note] for one in runs for note in one.run.notes]
+    notes = [[one.run.name, note] for one in runs for note in (*one.run.error.splitlines(), *one.run.notes)]
     tables = [Table("Settings that are not the defaults", ("Run", "Settings"), rows)]
     return [Part("Recipes", tables=[*tables, *([Table("Notes", ("Run", "Note"), notes)] if notes else [])])]
 
