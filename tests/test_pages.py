@@ -809,6 +809,15 @@ def test_failed_run_shows_the_sentence_and_can_be_repeated(service: Service, pro
     assert [each.state for each in service.runs(project.project_id)] == ["failed", "queued"]
 
 
+def test_shares_of_a_run_at_work_are_in_percent(service: Service, project: Project) -> None:
+    run = service.submit(project.project_id, Recipe.single(TECHNIQUES[0].name))
+    store = Store(service.settings)
+    store.set_state(run.run_id, "running")
+    store.log_curves(run.run_id, 3, {"train/accuracy": 0.98712, "train/loss": 0.04})
+    app = open_page("pages/project.py", project=project.project_id)
+    assert {metric.label: metric.value for metric in app.metric} == {"Loss": "0.04", "Accuracy": "98.71 %"}
+
+
 def test_a_short_log_takes_only_the_room_of_its_lines() -> None:
     assert log_height("one\ntwo") == "content"
     assert log_height("one\n" * 100) == log_height("long " * 400) == 320
