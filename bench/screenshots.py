@@ -171,7 +171,7 @@ FULL = (
     Shot("run-origin", lambda shown: f"/run?run={shown.chain_id}", _open("run-origin"), ".st-key-run-origin"),
     Shot("run-log", lambda shown: f"/run?run={shown.pruned_id}", _open("run-log"), ".st-key-run-log"),
     Shot("run-trained", lambda shown: f"/run?run={shown.pruned_id}"),
-    Shot("run-baseline", lambda shown: f"/run?run={shown.baseline_id}"),
+    Shot("run-baseline", lambda shown: f"/run?run={shown.baseline_id}", _open("run-layers", "run-graph")),
     Shot("run-failed", lambda shown: f"/run?run={shown.failed_id}", is_main=True),
     Shot("presentation", lambda shown: f"/presentation?project={shown.project_id}", is_main=True),
 )  # fmt: skip

@@ -28,6 +28,8 @@ from ui.run_table import (
 from ui.selection import open_later, select, selected_ids
 
 TABLE_KEY = "project:table"
+_ROWS_IN_FULL = 15
+"""Of more the table scrolls."""
 _RUN_PIXELS = 200
 """Of the names: on a phone the metric has room beside them."""
 
@@ -71,6 +73,7 @@ def draw_table(
         rounded(table, fit),
         key=TABLE_KEY,
         hide_index=True,
+        height="content" if len(table) <= _ROWS_IN_FULL else "auto",
         on_select=partial(_changed, run_ids),
         selection_mode=["multi-row", "single-cell"],
         placeholder="",

@@ -27,9 +27,9 @@ from ui.session import PROJECT, RUN, service, show_problems
 from ui.try_it import draw_try_it
 from ui.wording import STATES
 
-_TALLEST_LOG = 320
+_TALLEST_LOG = 420
 """Pixels."""
-_LOG_ROWS, _LOG_LETTERS = 12, 120
+_LOG_ROWS, _LOG_LETTERS = 18, 120
 """That fit into it, and into a row of it."""
 _COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "cancelled": "gray"}
 
