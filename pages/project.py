@@ -39,7 +39,7 @@ with left:
     if active:
         st.subheader("At work")
         active_runs(project.project_id, active)
-    draw_table(project, frame, baseline, chosen, len(matching(runs, RunFilter(archived=wanted.archived))))
+    draw_table(project, frame, baseline, chosen, len(matching(runs, RunFilter(archived=wanted.archived))), axes)
     draw_comparison(project, chosen, measured)
     layers = st.container(key="project:layers")
 with right:

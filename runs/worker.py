@@ -87,6 +87,8 @@ def _warm_up() -> None:
     from intake.keras_env import keras2, tensorflow, tfmot
 
     tensorflow().get_logger().setLevel("ERROR")
+    # TensorFlow looks for GPUs once, hidden ones too, and logs an error where there are none: not in the log of a run.
+    tensorflow().config.list_physical_devices()
     keras2()
     tfmot()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from intake.fit import Fit
+from intake.fit import SHARES, Fit
 from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result, RunRecord
@@ -171,11 +171,20 @@ def _holds(result: Result, baseline: Result, fit: Fit) -> bool:
     return gain >= 0 or is_within_noise(result, baseline)
 
 
+def is_share_curve(quantity: str) -> bool:
+    """Return True for curves of shares from 0 to 1, which are written in %: "accuracy", "sparsity", and not "loss"."""
+    return quantity == "sparsity" or quantity.split("_")[-1] in SHARES
+
+
 def curve_tables(curves: dict[str, list[tuple[int, float]]]) -> dict[str, pd.DataFrame]:
-    """Return a table per quantity ("loss", "accuracy", "sparsity"), a row per point, training and validation in one."""
+    """Return a table per quantity ("loss", "accuracy", "sparsity"), a row per point, training and validation in one.
+
+    Shares are in %.
+    """
     rows: dict[str, list[tuple[str, int, float]]] = {}
     for name, points in curves.items():
         part, quantity = name.split("/", 1)
-        rows.setdefault(quantity, []).extend((part, step, value) for step, value in points)
+        factor = 100 if is_share_curve(quantity) else 1
+        rows.setdefault(quantity, []).extend((part, step, factor * value) for step, value in points)
     names = sorted(rows, key=lambda name: (name != "loss", name))
     return {name: pd.DataFrame(rows[name], columns=["Part", "Optimizer step", "Value"]) for name in names}
