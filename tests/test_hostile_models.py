@@ -115,7 +115,7 @@ def test_the_small_model_is_one(write: Callable[..., Path], tmp_path: Path) -> N
 def calls(canary: Path) -> dict[str, Any]:
     """Ways to name something that runs, as Keras deserializes objects."""
     command = f"touch {canary}"
-    code = compile(f"lambda x: open({str(canary)!r}, 'w')", "<model>", "eval").co_consts[0]
+    code = compile(f"lambda x: open({str(canary)!r}, 'w') and x", "<model>", "eval").co_consts[0]
     marshalled = [b64encode(marshal.dumps(code)).decode(), None, None]
     return {
         "os.system": {"module": "os", "class_name": "system", "config": command, "registered_name": None},
@@ -131,7 +131,17 @@ def calls(canary: Path) -> dict[str, Any]:
         "import_module": {"module": "importlib", "class_name": "import_module", "config": {"name": "antigravity"}},
         "runpy": {"module": "runpy", "class_name": "run_path", "config": {"path_name": str(canary)}},
         "marshalled": {"class_name": "__lambda__", "config": {"value": marshalled}},
-        "Lambda": {"class_name": "Lambda", "config": {"name": "l", "function": marshalled, "function_type": "lambda"}},
+        "Lambda": {
+            "class_name": "Lambda",
+            "config": {"name": "l", "dtype": "float32", "function": marshalled, "function_type": "lambda"}
+            | {
+                "module": "m",
+                "output_shape": None,
+                "output_shape_type": "raw",
+                "output_shape_module": None,
+                "arguments": {},
+            },
+        },
     }
 
 
