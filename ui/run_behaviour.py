@@ -14,6 +14,7 @@ from runs.records import Project
 from runs.shown_samples import ShownSamples
 from ui.behaviour_charts import CALIBRATION, CONFUSION, as_figures, number_figure
 from ui.behaviour_words import calibration_sentence, change_sentences, what_became
+from ui.cells import as_cells
 from ui.formatting import as_text, percent
 from ui.session import service
 
@@ -97,7 +98,7 @@ def _draw_numbers(change: NumberChange, project: Project, key: str) -> None:
 
 def _draw_table(table: pd.DataFrame, shown: ShownSamples, alt: str) -> None:
     st.dataframe(
-        table.style.format(
+        as_cells(table).style.format(
             {column: percent for column in table if column.startswith("Probability")}
             | {column: "{:.5g}" for column in table if table[column].dtype == float and "Prob" not in column},
             na_rep="",

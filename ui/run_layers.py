@@ -8,6 +8,7 @@ import streamlit as st
 from measure.layer_errors import SAME_DB
 from optimizers.recipe import Recipe
 from runs.layer_outcomes import LayerOutcome
+from ui.cells import as_cells
 from ui.formatting import as_text, percent
 from ui.layer_table import table_height
 from ui.run_weights import draw_weights
@@ -40,7 +41,7 @@ def draw_outcomes(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
     table = outcome_table(recipe, layers)
     with st.expander(f"All {len(layers):,} layers", key="run:layers"):
         st.dataframe(
-            table.style.format(_FORMATS, na_rep=""),
+            as_cells(table).style.format(_FORMATS, na_rep=""),
             hide_index=True,
             column_config={
                 "Why": st.column_config.TextColumn(width=480),

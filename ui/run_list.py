@@ -11,6 +11,7 @@ import streamlit as st
 
 from intake.fit import Fit
 from runs.records import Project, RunRecord
+from ui.cells import as_cells
 from ui.run_labels import draw_menu_of_selected
 from ui.run_table import (
     RUN,
@@ -55,7 +56,7 @@ def draw_table(
     ticked = {run.run_id for run in chosen}
     st.session_state[TABLE_KEY] = {"selection": {"rows": [i for i, run_id in enumerate(run_ids) if run_id in ticked]}}
     st.dataframe(
-        rounded(table, fit),
+        as_cells(rounded(table, fit)),
         key=TABLE_KEY,
         hide_index=True,
         on_select=partial(_changed, run_ids),
