@@ -19,6 +19,14 @@ def values_of_yaml(text: str) -> Any:
         raise InvalidParams(
             f"This is not a recipe file: it has {len(text):,} characters, and a recipe has at most {MOST_CHARACTERS:,}."
         )
+    try:
+        return _constructed(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
+        raise InvalidParams(f"This is not a recipe file: {reason}") from None
+
+
+def _constructed(text: str) -> Any:
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -30,9 +38,6 @@ def values_of_yaml(text: str) -> Any:
                 "of a few steps."
             )
         return loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
-        raise InvalidParams(f"This is not a recipe file: {reason}") from None
     finally:
         loader.dispose()
 
