@@ -61,17 +61,18 @@ class Child:
         self.one_dnn = one_dnn
         self._folder = WorkerFolder(settings)
         try:
-            self._process = self._started(worker_environment(settings, self._folder, one_dnn), log)
+            self._process = self._started(settings, worker_environment(settings, self._folder, one_dnn), log)
         except OSError:
             self._folder.remove()
             raise
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def _started(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    def _started(self, settings: Settings, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+        module = "runs.worker" if settings.worker_network or settings.tracking_uri else "runs.apart"
         with log.open("ab") as stderr:
             return subprocess.Popen(
-                [sys.executable, "-m", "runs.worker"],
+                [sys.executable, "-m", module],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,

@@ -36,6 +36,11 @@ class Settings(BaseSettings):
         description="Further environment variables that workers get, separated by commas, `*` allowed. They get those "
         "of Python, TensorFlow and the run store, but none that could hold a secret of something else.",
     )
+    worker_network: bool = Field(
+        False,
+        description="Workers may use the network. They may anyway where the run store is a server; else each is started "
+        "without one, where the system allows that.",
+    )
     max_upload_mb: int = Field(1024, ge=1, description="Largest file that can be uploaded.")
 
     custom_object_modules: str = Field(
