@@ -116,6 +116,7 @@ def test_limits_are_sentences(settings: Settings) -> None:
     try:
         assert RunLimits(settings).broken_by(child) == ""
         assert RunLimits(settings.model_copy(update={"run_minutes": 0})).broken_by(child) == ""
+        until(lambda: child.memory_mb() > 2)
         little = RunLimits(settings.model_copy(update={"run_memory_mb": 1}))
         assert "TARE_RUN_MEMORY_MB" in little.broken_by(child)
         slow = RunLimits(settings.model_copy(update={"run_minutes": 1}))
