@@ -74,7 +74,7 @@ def originals(folder: Path) -> list[Original]:
     np.savez(arrays, x_train=chance.random((20, 8, 8)), y_train=np.arange(20) % 3)
     parquet = io.BytesIO()
     pd.read_csv(io.StringIO(table.getvalue())).to_parquet(parquet)
-    sample = chance.random((8, 8, 1)).astype(np.float32)
+    sample = np.load(EXAMPLE_DATASET)["x_train"][0]
     array = io.BytesIO()
     np.save(array, sample)
     pictures = io.BytesIO()
