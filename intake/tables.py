@@ -14,7 +14,14 @@ from intake.dataset_info import DatasetOptions
 from intake.errors import BadDataset
 from intake.labels import Labels, read_labels
 from intake.parts import EXPANDED_LIMIT_BYTES, Part, ReadFile
-from intake.table_columns import FEATURE_LIMIT, choose_columns, encode_features, label_values, text_categories, without_gaps
+from intake.table_columns import (
+    FEATURE_LIMIT,
+    choose_columns,
+    encode_features,
+    label_values,
+    text_categories,
+    without_gaps,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

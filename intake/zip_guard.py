@@ -42,7 +42,9 @@ def open_zip(path: Path, what: str, member_limit: int) -> tuple[zipfile.ZipFile,
         BadDataset: not a readable zip, too many members, too large, encrypted, links, or unsafe names.
     """
     if has_more_members(path, member_limit):
-        raise BadDataset(f"{path.name} must have at most {member_limit:,} members, but it has more. Upload fewer files.")
+        raise BadDataset(
+            f"{path.name} must have at most {member_limit:,} members, but it has more. Upload fewer files."
+        )
     try:
         archive = zipfile.ZipFile(path)
         members = archive.infolist()

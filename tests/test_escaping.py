@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from google.protobuf.message import Message
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 from streamlit.testing.v1 import AppTest
 
 from intake.dataset_info import DatasetOptions
