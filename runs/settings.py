@@ -26,7 +26,8 @@ class Settings(BaseSettings):
     run_memory_mb: int = Field(
         0,
         ge=0,
-        description="A run that holds more memory than this is stopped and says so; 0: three quarters of the machine's.",
+        description="A run, or opening a file, that holds more memory than this is stopped and says so; 0: three quarters of "
+        "the machine's.",
     )
     run_minutes: int = Field(
         1440, ge=0, description="A run that takes longer than this is stopped and says so; 0: no limit."

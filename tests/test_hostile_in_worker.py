@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import threading
 import time
@@ -109,7 +110,7 @@ def texts_of_100_gigabytes(folder: Path) -> Path:
 
 def wide_text(folder: Path) -> Path:
     path = folder / "a.csv"
-    path.write_bytes(b"\xff\xfe" + ("a,b\n" + "1,2\n" * 30_000_000).encode("utf-16-le"))
+    path.write_bytes(b"\xff\xfe" + ("a,b\n" + "1,2\n" * 10_000_000).encode("utf-16-le"))
     return path
 
 
@@ -132,7 +133,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a code in a .keras": (evil, "'system'"),
     "a link in a SavedModel": (linked, "is a link"),
     "texts of 100 GB in a megabyte": (texts_of_100_gigabytes, "table.parquet"),
-    "a table of 30 million rows": (wide_text, "a.csv"),
+    "a table of 10 million rows": (wide_text, "two classes|was stopped"),
     "an array of objects": (REFUSED["array of objects"][0], "pickled Python objects"),
     "a million members": (REFUSED["zip of a million members"][0], "at most 200,000 members"),
     "a picture of 2.5 billion pixels": (REFUSED["image of 2.5 billion pixels"][0], "pixels"),
@@ -149,7 +150,7 @@ def test_a_file_that_hurts_is_stopped_and_harms_nobody(limited: Service, tmp_pat
         job = inspected(limited, path)
     said = " ".join(job.problems)
     print(f"{name}: {time.monotonic() - started:.1f} s, {peak.memory_mb:,.0f} MB: {said}")
-    assert words in said
+    assert re.search(words, said)
     assert "fault in Tare" not in said
     assert "Traceback" not in said
     assert peak.memory_mb < MEMORY_MB + OVERSHOOT_MB
