@@ -6,6 +6,7 @@ threads as soon as it is imported.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -35,14 +36,10 @@ def leave_network() -> str:
         return "this is not Linux"
     if unshare(kinds):
         return os.strerror(ctypes.get_errno())
-    if user:
-        for name, content in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{user} {user} 1"),
-            ("gid_map", f"{group} {group} 1"),
-        ):
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(content)
+    names = (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")) if user else ()
+    for name, content in names:
+        with contextlib.suppress(OSError), open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(content)  # where it is not allowed the worker is called nobody, and may do what it could before
     return ""
 
 
