@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import stat
 import zipfile
 from collections.abc import Callable
 from typing import Any
+
+import yaml
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
@@ -114,3 +117,49 @@ def of_table(content: bytes, chance: random.Random) -> bytes:
     )  # fmt: skip
     lines[row] = b",".join(cells)
     return b"\n".join(lines)
+
+
+def of_end(content: bytes, chance: random.Random) -> bytes:
+    """Some bytes of the last part are others: there Parquet says what is in the file."""
+    start = len(content) * 2 // 3
+    return content[:start] + flipped(content[start:], chance)
+
+
+def of_array(content: bytes, chance: random.Random) -> bytes:
+    """The header of an `.npy` file says something else."""
+    header = content.index(b"}")
+    words = re.findall(rb"[\w<>|.]+|.", content[10:header], re.DOTALL)
+    words[chance.randrange(len(words))] = chance.choice(
+        (
+            b"999999999999",
+            b"-1",
+            b"<f8",
+            b"|O",
+            b"<U99999",
+            b"True",
+            b"()",
+            b"(" * 500,
+            b"'",
+            b"None",
+            b"__import__('os')",
+            b"",
+        )
+    )
+    return content[:10] + b"".join(words) + content[header:]
+
+
+def of_yaml(content: bytes, chance: random.Random) -> bytes:
+    """A value of a YAML file is another, or the file is one that makes much of little."""
+    how = chance.choice(("spoil", "spoil", "spoil", "spoil", "aliases", "deep", "merge", "itself", "tag"))
+    if how == "spoil":
+        return yaml.safe_dump(_spoilt(yaml.safe_load(content), chance)).encode()
+    levels = chance.choice((5, 20, 40))
+    if how in ("aliases", "merge"):
+        start, use = ("&n0 [1]", "[*n{0}, *n{0}]") if how == "aliases" else ("&n0 {a: 1}", "{{<<: [*n{0}, *n{0}]}}")
+        lines = [f"n0: {start}", *(f"n{n + 1}: &n{n + 1} {use.format(n)}" for n in range(levels))]
+        return content + "\n".join(lines).encode()
+    if how == "deep":
+        return b"steps: " + b"[" * 100 * levels + b"]" * 100 * levels
+    if how == "itself":
+        return b"steps: &a [{technique: pruning, params: *a}]"
+    return b"steps: !!python/object/apply:os.system ['true']"

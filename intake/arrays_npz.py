@@ -194,13 +194,16 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, fil
     try:
         with archive.open(member) as source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink, 2**20)
-        if _declared_dtype(target).hasobject:
+        shape, dtype = _declared(target)
+        if dtype.hasobject:
             raise BadDataset(
                 f"{member.filename} in {file} must hold plain numbers or text, but it holds pickled Python objects, "
                 "which are never opened because they can run code. Convert it with numpy.asarray(..., dtype=...) "
                 "(samples of different sizes must be brought to one size) and save again."
             )
-        return _load(target)
+        # An array without elements cannot be mapped.
+        array: Array = np.load(target, mmap_mode=None if 0 in shape else "r", allow_pickle=False)
+        return array
     except NPY_ERRORS as error:
         raise BadDataset(
             f"{member.filename} in {file} cannot be read ({error}): the file is damaged or cut short. Save and upload "
@@ -208,24 +211,14 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, fil
         ) from error
 
 
-def _declared_dtype(npy: Path) -> np.dtype[Any]:
+def _declared(npy: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     with npy.open("rb") as file:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
         if read is None:
-            return np.dtype(np.void)
-        dtype: np.dtype[Any] = read(file)[2]
-        return dtype
-
-
-def _load(npy: Path) -> Array:
-    try:
-        mapped: Array = np.load(npy, mmap_mode="r", allow_pickle=False)
-        return mapped
-    except ValueError:
-        # An array without elements cannot be mapped.
-        array: Array = np.load(npy, allow_pickle=False)
-        return array
+            return (), np.dtype(np.void)
+        shape, _, dtype = read(file)
+        return shape, dtype
 
 
 def _by_part(chosen: Mapping[Key, str], arrays: Mapping[str, Array], role: str) -> dict[PartName, Array]:

@@ -92,7 +92,7 @@ def store_dataset(read: Callable[[Path], ReadFile], parsed_dir: Path, origin: Ca
         BadDataset: too few samples to be split, and whatever `read` raises.
     """
     parsed_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".parsing_", dir=parsed_dir.parent) as working:
+    with tempfile.TemporaryDirectory(prefix=f".parsing_{os.getpid()}_", dir=parsed_dir.parent) as working:
         scratch, target = Path(working, "scratch"), Path(working, "parsed")
         scratch.mkdir()
         target.mkdir()

@@ -24,6 +24,8 @@ from intake.zip_guard import open_zip
 MEMBER_LIMIT = 200_000
 PIXEL_LIMIT = 50_000_000
 """Most pixels of one image, end included; a few kB of PNG can declare billions."""
+IMAGE_LIMIT_BYTES = 512 * 2**20
+"""Of one image file; the largest that PIXEL_LIMIT allows need less. A few kB of zip can declare gigabytes."""
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _PART_FOLDERS: dict[str, PartName] = {
@@ -152,6 +154,7 @@ def _measure(
     sizes, modes, bad = [], [], []
     for picture in pictures:
         try:
+            _check_bytes(picture.member.file_size)
             with archive.open(picture.member) as stream, Image.open(stream, formats=_FORMATS) as image:
                 width, height = image.size
                 modes.append(image.mode)
@@ -167,6 +170,11 @@ def _measure(
 def _check_pixels(width: int, height: int) -> None:
     if width * height > PIXEL_LIMIT:
         raise ValueError(f"{width} x {height} pixels, above the limit of {PIXEL_LIMIT:,}")
+
+
+def _check_bytes(size_bytes: int) -> None:
+    if size_bytes > IMAGE_LIMIT_BYTES:
+        raise ValueError(f"{size_bytes:,} bytes, above the limit of {IMAGE_LIMIT_BYTES:,}")
 
 
 def _undecodable(file: str, bad: Sequence[str]) -> BadDataset:

@@ -28,6 +28,7 @@ from intake.model_config_scan import config_problems
 from intake.model_hdf5_scan import hdf5_problems
 from intake.model_info import UploadedFormat
 from intake.saved_model_files import graph_members, saved_model_problems
+from intake.zip_members import has_more_members
 
 ACCEPTED_EXTENSIONS = (".keras", ".h5", ".hdf5", ".zip")
 MAX_ZIP_MEMBERS = 1_000
@@ -129,6 +130,8 @@ def _scan_hdf5(path: Path) -> ScannedModel:
             raise UnsupportedModel(_weights_only(path, file))
         version = _text_attribute(file, "keras_version") or _weights_attribute(file, "keras_version")
         training = _optional_json(_text_attribute(file, "training_config"))
+    if len(text) > MAX_JSON_BYTES:
+        raise UnsupportedModel(_too_long("The model description", path.name, len(text)))
     version = version or ("3" if _looks_like_keras3(text) else None)
     keras3 = (version or "").startswith("3")
     parsed = _parsed(text, path.name)
@@ -161,6 +164,11 @@ def _weights_only(path: Path, file: h5py.File) -> str:
 
 
 def _scan_zip(path: Path) -> ScannedModel:
+    if has_more_members(path, MAX_ZIP_MEMBERS):
+        raise UnsupportedModel(
+            f"{path.name} holds more than {MAX_ZIP_MEMBERS:,} members, the most that are accepted. Zip only what belongs to "
+            "the model; samples are uploaded as the dataset."
+        )
     with zipfile.ZipFile(path) as archive:
         problems = _archive_problems(archive, path.name)
         if not problems and graph_members(archive.namelist()):
@@ -190,11 +198,10 @@ def _archive_problems(archive: zipfile.ZipFile, file_name: str) -> list[str]:
         if _member_escapes(member)
     ]
     expanded = sum(member.file_size for member in members)
-    if expanded > MAX_EXPANDED_BYTES or len(members) > MAX_ZIP_MEMBERS:
+    if expanded > MAX_EXPANDED_BYTES:
         problems.append(
-            f"{file_name} expands to {expanded / 1024**3:,.2f} GiB in {len(members):,} members; at most "
-            f"{MAX_EXPANDED_BYTES / 1024**3:.0f} GiB in {MAX_ZIP_MEMBERS:,} members are accepted. "
-            "Upload a smaller model."
+            f"{file_name} expands to {expanded / 1024**3:,.2f} GiB; at most {MAX_EXPANDED_BYTES / 1024**3:.0f} GiB are "
+            "accepted. Upload a smaller model."
         )
     return problems
 
@@ -235,8 +242,15 @@ def _member_escapes(member: zipfile.ZipInfo) -> bool:
 def _json_member(archive: zipfile.ZipFile, name: str) -> str:
     size = archive.getinfo(name).file_size
     if size > MAX_JSON_BYTES:
-        raise UnsupportedModel(f"{name} inside the archive is {size:,} bytes; at most {MAX_JSON_BYTES:,} are accepted.")
+        raise UnsupportedModel(_too_long(name, "the archive", size))
     return archive.read(name).decode("utf-8")
+
+
+def _too_long(what: str, where: str, size_bytes: int) -> str:
+    return (
+        f"{what} inside {where} has {size_bytes:,} bytes; at most {MAX_JSON_BYTES:,} are accepted, many times what the "
+        "largest networks need. Save the model again without what does not belong to it."
+    )
 
 
 def _weights_problems(archive: zipfile.ZipFile, file_name: str) -> list[str]:

@@ -213,7 +213,7 @@ def _save_hdf5(model: Any, target: Path) -> None:
 
 def _write_in_one_step(target: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a file beside `target`, then put it in place: readers see all of it or nothing."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".writing_{os.getpid()}_", dir=target.parent) as folder:
         unfinished = Path(folder) / target.name
         write(unfinished)
         os.replace(unfinished, target)

@@ -9,6 +9,7 @@ from typing import IO
 
 import numpy as np
 
+from intake.arrays_npz import NPY_ERRORS
 from intake.dataset_info import ArrayInfo, DatasetInfo
 from intake.errors import BadDataset
 from intake.image_folders import decode_image, why_not_decoded
@@ -98,7 +99,7 @@ def _arrays(content: bytes, name: str, info: DatasetInfo, several: bool) -> tupl
                     f"{', '.join(missing)} is missing. Save it with numpy.savez."
                 )
             return tuple(_array(archive.open(found[array.name]), f"{array.name} of {name}", array) for array in arrays)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, SyntaxError):
+    except NPY_ERRORS:
         raise BadDataset(
             f"{name} must be a NumPy {'.npz' if several else '.npy'} file, but it cannot be read: it is damaged, cut "
             "short or holds objects. Save the sample again."

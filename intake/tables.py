@@ -14,13 +14,22 @@ from intake.dataset_info import DatasetOptions
 from intake.errors import BadDataset
 from intake.labels import Labels, read_labels
 from intake.parts import EXPANDED_LIMIT_BYTES, Part, ReadFile
-from intake.table_columns import choose_columns, encode_features, label_values, text_categories, without_gaps
+from intake.table_columns import (
+    FEATURE_LIMIT,
+    choose_columns,
+    encode_features,
+    label_values,
+    text_categories,
+    without_gaps,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CSV_LIMIT_BYTES = 2 * 2**30
 CELL_LIMIT = 500_000_000
+COLUMN_LIMIT = FEATURE_LIMIT
+"""Most columns, end included: each is looked at by itself, to find out whether it is a feature."""
 _DELIMITERS = (",", ";", "\t", "|")
 _PREVIEW_ROWS = 8
 _PREVIEW_COLUMNS = 40
@@ -84,6 +93,7 @@ def _check_parquet(name: str, file: object) -> None:
     import pyarrow as pa
 
     metadata, schema = file.metadata, file.schema_arrow  # type: ignore[attr-defined]
+    _check_width(name, metadata.num_columns)
     cells = metadata.num_rows * max(1, metadata.num_columns)
     expanded = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if cells > CELL_LIMIT or expanded > EXPANDED_LIMIT_BYTES:
@@ -117,6 +127,7 @@ def _parse_csv(name: str, text: str, notes: list[str]) -> pd.DataFrame:
     if not text.strip():
         raise BadDataset(f"{name} must hold a table, but it is empty. Upload a CSV with a header and rows.")
     delimiter = _guess_delimiter(text)
+    _check_width(name, text.count(delimiter, 0, _end_of_first_line(text)) + 1)
     first = _first_row(text, delimiter)
     headless = all(_is_number(cell) for cell in first)
     if headless:
@@ -140,6 +151,21 @@ def _parse_csv(name: str, text: str, notes: list[str]) -> pd.DataFrame:
         ) from error
     frame.columns = [f"column_{i + 1}" if headless else str(column).strip() for i, column in enumerate(frame.columns)]
     return frame if delimiter == "," else _decimal_commas(frame, notes)
+
+
+def _end_of_first_line(text: str) -> int:
+    """Of the first that is not blank."""
+    start = len(text) - len(text.lstrip())
+    ends = (text.find(mark, start) for mark in "\n\r")
+    return min((end for end in ends if end >= 0), default=len(text))
+
+
+def _check_width(name: str, columns: int) -> None:
+    if columns > COLUMN_LIMIT:
+        raise BadDataset(
+            f"{name} must have at most {COLUMN_LIMIT:,} columns, but it has {columns:,}. Leave out those that are not needed, "
+            "or store the samples as .npz, where a sample may have any number of values."
+        )
 
 
 def csv_format(path: Path) -> tuple[str, bool]:

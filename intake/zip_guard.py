@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from intake.errors import BadDataset
 from intake.parts import EXPANDED_LIMIT_BYTES
+from intake.zip_members import has_more_members
 
 ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -40,6 +41,10 @@ def open_zip(path: Path, what: str, member_limit: int) -> tuple[zipfile.ZipFile,
     Raises:
         BadDataset: not a readable zip, too many members, too large, encrypted, links, or unsafe names.
     """
+    if has_more_members(path, member_limit):
+        raise BadDataset(
+            f"{path.name} must have at most {member_limit:,} members, but it has more. Upload fewer files."
+        )
     try:
         archive = zipfile.ZipFile(path)
         members = archive.infolist()
@@ -48,16 +53,14 @@ def open_zip(path: Path, what: str, member_limit: int) -> tuple[zipfile.ZipFile,
             f"{path.name} must be {what}, but it cannot be opened as one ({error}): it is damaged, cut short, or "
             "another kind of file. Upload the complete file again."
         ) from error
-    problems = _problems(path.name, members, member_limit)
+    problems = _problems(path.name, members)
     if problems:
         archive.close()
         raise BadDataset(problems)
     return archive, [member for member in members if not member.is_dir()]
 
 
-def _problems(name: str, members: list[zipfile.ZipInfo], member_limit: int) -> list[str]:
-    if len(members) > member_limit:
-        return [f"{name} must have at most {member_limit:,} members, but it has {len(members):,}. Upload fewer files."]
+def _problems(name: str, members: list[zipfile.ZipInfo]) -> list[str]:
     problems = []
     expanded = sum(member.file_size for member in members)
     if expanded > EXPANDED_LIMIT_BYTES:

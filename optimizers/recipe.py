@@ -13,6 +13,7 @@ from measure.conversion import Conversion
 from optimizers import technique
 from optimizers.declaration import Params
 from optimizers.fine_tuning import FineTuning, suggested
+from optimizers.recipe_yaml import values_of_yaml
 from optimizers.technique import Technique
 
 
@@ -117,8 +118,8 @@ class Recipe(BaseModel):
 def steps_of_yaml(text: str) -> list[RecipeStep]:
     """Return the steps of a recipe file as they stand there, unchecked; raises InvalidParams where it is not one."""
     try:
-        read = Recipe.model_validate(yaml.safe_load(text) or {})
-    except (yaml.YAMLError, ValidationError) as error:
+        read = Recipe.model_validate(values_of_yaml(text) or {})
+    except ValidationError as error:
         raise InvalidParams(f"This is not a recipe file: {_reason(error)}") from None
     if not read.steps:
         raise InvalidParams("The recipe has no steps: give at least one, like `steps: [{technique: pruning}]`.")
@@ -180,7 +181,5 @@ def _lost(earlier: str, later: str, won: str) -> str:
 _WINS = {"zeros": "zeros", "values": "shared values"}
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-    return " ".join(str(error).split())
+def _reason(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())

@@ -16,6 +16,7 @@ import psutil
 
 from runs.settings import Settings
 from runs.worker_environment import worker_environment
+from runs.worker_folder import WorkerFolder
 
 ROOT = Path(__file__).parent.parent
 TERMINATE_SECONDS = 2.0
@@ -58,18 +59,27 @@ class Child:
 
     def __init__(self, settings: Settings, log: Path, one_dnn: bool = True) -> None:
         self.one_dnn = one_dnn
+        self._folder = WorkerFolder(settings)
+        try:
+            self._process = self._started(settings, worker_environment(settings, self._folder, one_dnn), log)
+        except OSError:
+            self._folder.remove()
+            raise
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _started(self, settings: Settings, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+        module = "runs.worker" if settings.worker_network or settings.tracking_uri else "runs.apart"
         with log.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "runs.worker"],
+            return subprocess.Popen(
+                [sys.executable, "-m", module],
                 cwd=ROOT,
-                env=worker_environment(settings, one_dnn),
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=True,
             )
-        self._lines: queue.Queue[bytes | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -108,14 +118,19 @@ class Child:
         return answer
 
     def memory_mb(self) -> float:
-        """Resident memory of the process; 0 where it has ended."""
+        """Resident memory of the process without the files that it maps, which the system can drop; 0 where it has ended."""
         try:
-            return float(psutil.Process(self.pid).memory_info().rss / 2**20)
+            held = psutil.Process(self.pid).memory_info()
         except psutil.NoSuchProcess:
             return 0.0
+        return float((held.rss - getattr(held, "shared", 0)) / 2**20)
 
     def end(self) -> None:
-        """Terminate the process group, then kill it."""
+        """Terminate the process group, then kill it; what it had on the disk for itself goes, too."""
+        self._kill()
+        self._folder.remove(self.pid)
+
+    def _kill(self) -> None:
         for sign in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.pid, sign)

@@ -6,7 +6,6 @@ Another executor (a cluster) has the same `submit`, `cancel` and `wait`, and cal
 from __future__ import annotations
 
 import contextlib
-import math
 import shutil
 import threading
 import time
@@ -21,6 +20,7 @@ from intake.errors import UserError
 from runs.checkpoints import forget_checkpoint
 from runs.child import Child, ChildDied
 from runs.full_disk import disk_sentence
+from runs.job_limits import JOB_POLL_SECONDS, JobLimits
 from runs.jobs import Job
 from runs.paths import log_path, scratch_folder
 from runs.patient_client import StoreAway
@@ -29,8 +29,6 @@ from runs.run_limits import RunLimits
 from runs.settings import Settings
 from runs.store import Store
 
-JOB_SECONDS = 900
-"""Longest time that opening, reading or matching files may take, since others wait behind it."""
 POLL_SECONDS = 0.5
 """How often a slot at work looks whether somebody asked to cancel."""
 
@@ -243,13 +241,13 @@ class _Slot(threading.Thread):
         try:
             child = self._warm_child()
             child.send(task.request)
-            limits = _JobLimits()
+            limits = JobLimits(self._settings)
             while not task.job.is_done:
-                answer = child.receive(POLL_SECONDS)
+                answer = child.receive(JOB_POLL_SECONDS)
                 if answer is not None:
                     limits.see(answer)
                     _take(task, answer)
-                elif broken := limits.broken_by(task.job):
+                elif broken := limits.broken_by(task.job, child):
                     child.end()
                     task.job.fail((broken,))
         except ChildDied as death:
@@ -260,27 +258,6 @@ class _Slot(threading.Thread):
             mark(self._store, task.run_id, "failed", sentence)
         elif not task.job.is_done:
             task.job.fail((sentence,))
-
-
-class _JobLimits:
-    """Time of a job, and of the part that it said it is at."""
-
-    def __init__(self) -> None:
-        self._end = time.monotonic() + JOB_SECONDS
-        self._end_of_part, self._part = math.inf, ""
-
-    def see(self, answer: dict[str, Any]) -> None:
-        """Take note of where the job is."""
-        limit_s = answer.get("limit_s")
-        self._end_of_part = math.inf if limit_s is None else time.monotonic() + limit_s
-        self._part = f"{answer.get('message', '')} took longer than {limit_s} s and was stopped."
-
-    def broken_by(self, job: Job) -> str:
-        """Return what took too long, in a sentence; "" where nothing did."""
-        now = time.monotonic()
-        if now > self._end:
-            return f"{job.title} took longer than {JOB_SECONDS // 60} minutes and was stopped."
-        return f"{self._part} The file is most likely damaged: save it again." if now > self._end_of_part else ""
 
 
 def mark(store: Store, run_id: str, state: RunState, sentence: str) -> None:

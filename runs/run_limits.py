@@ -10,11 +10,16 @@ from runs.child import Child
 from runs.settings import Settings
 
 
+def most_memory_mb(settings: Settings) -> int:
+    """Return the memory that a run, or opening a file, may hold, in MB of 2^20 bytes."""
+    return settings.run_memory_mb or int(psutil.virtual_memory().total * 0.75 / 2**20)
+
+
 class RunLimits:
     """Of one run, counted from now on."""
 
     def __init__(self, settings: Settings) -> None:
-        self._memory_mb = settings.run_memory_mb or int(psutil.virtual_memory().total * 0.75 / 2**20)
+        self._memory_mb = most_memory_mb(settings)
         self._seconds = settings.run_minutes * 60
         self._started = time.monotonic()
 

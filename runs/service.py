@@ -44,6 +44,7 @@ from runs.shown_samples import ShownSamples, shown_samples
 from runs.speed_job import read_speeds, timing_request
 from runs.store import Store
 from runs.try_desk import TryDesk
+from runs.worker_folder import remove_leftovers
 
 if TYPE_CHECKING:
     from runs.handover.desk import HandoverDesk
@@ -76,6 +77,7 @@ class Service(FilesIn):
         Raises UserError where another dashboard is using the home folder.
         """
         self.home_lock.take()
+        remove_leftovers(self.settings)
         point_to_home(self.settings)
         self._executor.start()
         project_ids = [project.project_id for project in self.projects()]

@@ -33,7 +33,8 @@ class Settings(BaseSettings):
     run_memory_mb: int = Field(
         0,
         ge=0,
-        description="A run that holds more memory than this is stopped and says so; 0: three quarters of the machine's.",
+        description="A run, or opening a file, that holds more memory than this is stopped and says so; 0: three quarters of "
+        "the machine's.",
     )
     run_minutes: int = Field(
         1440, ge=0, description="A run that takes longer than this is stopped and says so; 0: no limit."
@@ -47,6 +48,11 @@ class Settings(BaseSettings):
         "",
         description="Further environment variables that workers get, separated by commas, `*` allowed. They get those "
         "of Python, TensorFlow and the run store, but none that could hold a secret of something else.",
+    )
+    worker_network: bool = Field(
+        False,
+        description="Workers may use the network. They may anyway where the run store is a server; else each is started "
+        "without one, where the system allows that.",
     )
     max_upload_mb: int = Field(1024, ge=1, description="Largest file that can be uploaded.")
 

@@ -24,6 +24,7 @@ from intake.dataset_info import DatasetOptions
 from intake.errors import UserError
 from intake.fit import FitOverrides
 from runs.full_disk import disk_sentence
+from runs.full_memory import memory_sentence
 from runs.operation_job import answer_operations
 from runs.paths import prepared_folder, samples_folder, upload_path
 from runs.records import Upload
@@ -33,6 +34,8 @@ from runs.speed_job import answer_speed
 from runs.try_job import answer_try
 
 NICENESS = 10
+OOM_SCORE = 500
+"""As much as if it held half of the machine's memory more than it does."""
 log = logging.getLogger("tare")
 
 Report = Callable[..., None]
@@ -46,6 +49,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print belongs in the log, not on the wire
     os.nice(NICENESS)
+    _first_to_go()
     _end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     log.setLevel(logging.INFO)
@@ -54,6 +58,15 @@ def main() -> None:
     _warm_up()
     for line in sys.stdin:
         _answer(settings, json.loads(line), answers)
+
+
+def _first_to_go() -> None:
+    """Where memory runs out, Linux takes a worker before the dashboard; one that crashes leaves no copy of its memory."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # of Linux only
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
 
 def _end_with_parent() -> None:
@@ -113,7 +126,7 @@ def _prepare(settings: Settings, request: dict[str, Any], report: Report) -> dic
         return {"problems": error.problems}
     except Exception as error:
         traceback.print_exc()
-        if full := disk_sentence(error):
+        if full := disk_sentence(error) or memory_sentence(error):
             return {"problems": [full]}
         short = f"{type(error).__name__}: {str(error)[:300]}"
         return {"problems": [f"This is a fault in Tare, not in your file. The worker log has the details. {short}"]}
@@ -234,6 +247,7 @@ def execute(run_id: str, settings: Settings | None = None) -> None:
             run_id,
             "failed",
             disk_sentence(error)
+            or memory_sentence(error)
             or f"This is a fault in Tare, not in your files (run {run_id}). The log has the details. {short}",
         )
     finally:

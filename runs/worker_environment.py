@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from runs.cores import cores, thread_limits
 from runs.settings import Settings
+from runs.worker_folder import WorkerFolder
 
 _ALWAYS = (
     "PATH", "LANG", "LANGUAGE", "LC_*", "TZ", "PYTHON*", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD",
@@ -21,14 +22,17 @@ _FOR_A_REMOTE_STORE = (
 _FOR_A_LOCAL_STORE = ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
 
 
-def worker_environment(settings: Settings, one_dnn: bool, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+def worker_environment(
+    settings: Settings, folder: WorkerFolder, one_dnn: bool, inherited: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return the variables of a worker.
 
-    Its home and its folder for temporary files lie under the home folder of the installation, so that nothing of the
-    user who started the dashboard (keys, caches, configuration) is in reach by name.
+    Its home and its folder for temporary files are its own, so that nothing of the user who started the dashboard (keys,
+    caches, configuration) is in reach by name.
 
     Args:
         settings: of the installation.
+        folder: of this worker.
         one_dnn: whether TensorFlow may use oneDNN.
         inherited: what to choose from; None for the variables of this process.
     """
@@ -39,8 +43,9 @@ def worker_environment(settings: Settings, one_dnn: bool, inherited: Mapping[str
     return {
         **thread_limits(settings.slots, cores()),
         **chosen,
-        "HOME": str(settings.folder("worker_home")),
-        "TMPDIR": str(settings.folder("temporary")),
+        "HOME": str(folder.home),
+        "TMPDIR": str(folder.temporary),
+        "HDF5_PLUGIN_PRELOAD": "::",  # a file names the filters of its arrays: none is loaded from disk
         "TARE_HOME": str(settings.home.resolve()),
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "TF_ENABLE_ONEDNN_OPTS": "1" if one_dnn else "0",

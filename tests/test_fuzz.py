@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from bench.fuzz import Fuzzer
-from bench.mutations import BLIND, of_archive, of_table
+from bench.mutations import BLIND, of_archive, of_array, of_end, of_table, of_yaml
 from intake.errors import BadDataset
 from intake.zip_guard import open_zip
 from runs.service import EXAMPLE_DATASET, Service
 
-COUNT = 40
+COUNT = 45
+"""Three of each file."""
 
 
 def test_spoilt_files_are_opened_or_refused_with_a_sentence(service: Service, tmp_path: Path) -> None:
@@ -40,9 +41,16 @@ def test_a_file_beside_the_home_is_noticed(service: Service, tmp_path: Path, mon
     assert "written outside" in fuzzer.bad[0]
 
 
-@pytest.mark.parametrize("mutation", [*BLIND, of_archive, of_table], ids=lambda mutation: mutation.__name__)
+@pytest.mark.parametrize(
+    "mutation", [*BLIND, of_archive, of_array, of_end, of_table, of_yaml], ids=lambda mutation: mutation.__name__
+)
 def test_the_same_chance_spoils_alike(mutation: object) -> None:
-    content = EXAMPLE_DATASET.read_bytes() if mutation is of_archive else b"a,b,c\n1,2,3\n4,5,6\n" * 30
+    originals: dict[object, bytes] = {
+        of_archive: EXAMPLE_DATASET.read_bytes(),
+        of_array: b"\x93NUMPY\1\0v\0{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n",
+        of_yaml: b"steps: [{technique: pruning, params: {final_sparsity: 0.5}}]\n",
+    }
+    content = originals.get(mutation, b"a,b,c\n1,2,3\n4,5,6\n" * 30)
     one, two = (mutation(content, random.Random(3)) for _ in range(2))  # type: ignore[operator]
     assert one == two
     assert one != content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import html
 import json
@@ -23,6 +24,7 @@ from intake.errors import UserError
 from intake.fit import FitOverrides
 from optimizers.recipe import Recipe, RecipeStep
 from runs.handover.c_header import c_header, identifier, in_comment
+from runs.handover.cells import comment
 from runs.handover.files import HANDOVERS
 from runs.records import RunRecord
 from runs.service import Service
@@ -105,6 +107,31 @@ def test_no_name_leaves_its_comment(name: str) -> None:
     written = in_comment(name)
     assert written.isascii()
     assert not re.search(r"\*/|/\*|\n|\\$|\?\?", written)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ['""" or open("x")', "'''", "\\", "a\r\nimport os", "\u2028import os", "\x0cimport os", "# %%", "{1/0}", "\x00"],
+)
+def test_no_name_becomes_code(reporting: Service, runs: list[RunRecord], name: str) -> None:
+    run_id = runs[2].run_id
+    usual = {kind: _code_of(reporting, run_id, kind) for kind in ("script", "notebook")}
+    reporting.label_run(run_id, name=name)
+    try:
+        assert {kind: _code_of(reporting, run_id, kind) for kind in usual} == usual
+    finally:
+        reporting.label_run(run_id, name=NASTY)
+    assert ast.parse(comment(name)).body == []
+
+
+def _code_of(service: Service, run_id: str, kind: str) -> str:
+    """What a script does, without its comments."""
+    with zipfile.ZipFile(BytesIO(service.handovers.one_file(run_id, kind)[1])) as archive:
+        (text,) = [archive.read(member).decode() for member in archive.namelist() if member.endswith((".py", ".ipynb"))]
+    if kind == "notebook":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    return ast.dump(ast.parse(text))
 
 
 @pytest.mark.parametrize(

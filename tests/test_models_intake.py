@@ -233,12 +233,12 @@ def test_huge_description_is_refused(tmp_path: Path) -> None:
         archive.writestr("config.json", b" " * (64 * 1024**2 + 1))
         archive.writestr("metadata.json", b"{}")
         archive.writestr("model.weights.h5", b"")
-    assert "config.json inside the archive is 67,108,865 bytes" in problems_of(path)
+    assert "config.json inside the archive has 67,108,865 bytes" in problems_of(path)
 
 
 def test_archive_with_many_members_is_refused(tmp_path: Path) -> None:
     members = {f"m{number}": b"" for number in range(1001)}
-    assert "1,004 members" in problems_of(write_keras(tmp_path / "a.keras", DENSE_CONFIG, members=members))
+    assert "more than 1,000 members" in problems_of(write_keras(tmp_path / "a.keras", DENSE_CONFIG, members=members))
 
 
 @pytest.mark.parametrize("name", ["../evil.py", "/etc/cron.d/evil", "..\\evil.py", "C:\\evil.py", "a/../../evil"])

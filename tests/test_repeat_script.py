@@ -260,9 +260,18 @@ def _loose_images(folder: Path) -> tuple[Path, DatasetOptions]:
     return folder / "d.zip", DatasetOptions()
 
 
+def _code_for_names(folder: Path) -> tuple[Path, DatasetOptions]:
+    """Columns and classes whose names would be code, where a script did not quote them."""
+    canary = str(folder / "canary")
+    evil = f"""'"]);open({canary!r}, 'w')#\\"""
+    rows = [{"a": number, evil: number * 2 % 7, f"kind {evil}": ("'", evil)[number % 2]} for number in range(30)]
+    pd.DataFrame(rows).to_csv(folder / "d.csv", index=False)
+    return folder / "d.csv", DatasetOptions(label_column=f"kind {evil}")
+
+
 @pytest.mark.parametrize(
     "make",
-    [_split_npz, _two_inputs, _semicolons, _gaps, _headless, _parquet, _class_folders, _loose_images],
+    [_split_npz, _two_inputs, _semicolons, _gaps, _headless, _parquet, _class_folders, _loose_images, _code_for_names],
     ids=lambda make: make.__name__.strip("_"),
 )
 def test_a_script_reads_a_dataset_as_tare_does(make: Any, tmp_path: Path) -> None:
@@ -276,6 +285,7 @@ def test_a_script_reads_a_dataset_as_tare_does(make: Any, tmp_path: Path) -> Non
     )
     exec(head + "\n".join(cell.text for cell in data_cells(inputs) if cell.is_code), given)
     assert given["same_samples"]
+    assert not (tmp_path / "canary").exists()
     parsed = load_parsed(tmp_path / "parsed")
     for name in ("train", "validation", "test"):
         theirs, (arrays, labels) = parsed.part(name), given["PARTS"][name]

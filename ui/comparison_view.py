@@ -7,6 +7,7 @@ from pathlib import PurePath
 import streamlit as st
 
 from runs.records import Project, Result, RunRecord
+from ui.cells import as_cells
 from ui.comparison import FEWEST, MOST, differences, dimensions, parallel_figure, usual_dimensions
 from ui.selection import select, selected_ids
 from ui.session import service
@@ -49,7 +50,7 @@ def _draw_differences(project: Project, chosen: list[RunRecord], baseline: Resul
         st.caption("These runs have the same settings and the same results.")
         return
     st.dataframe(
-        table,
+        as_cells(table),
         key="comparison:table",
         hide_index=True,
         height="content",

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from intake.dataset_info import ArrayInfo, DatasetInfo, DatasetOptions
+from ui.cells import as_cells
 from ui.charts import class_balance_figure
 from ui.formatting import as_text, kilobytes, shape_text
 from ui.session import service
@@ -65,7 +66,7 @@ def _class_count(info: DatasetInfo) -> str:
 
 def _draw_samples(info: DatasetInfo, upload_id: str, options: DatasetOptions) -> None:
     if info.preview_rows:
-        st.dataframe(pd.DataFrame(list(info.preview_rows)), hide_index=True, alt="First rows of the table")
+        st.dataframe(as_cells(pd.DataFrame(list(info.preview_rows))), hide_index=True, alt="First rows of the table")
     images = [
         (label, path)
         for label, name in info.preview_images

@@ -9,6 +9,7 @@ import streamlit as st
 
 from intake.dataset_info import DatasetInfo
 from intake.fit import FitOverrides, Loss, MatchReport, ScaleMode, Task
+from ui.cells import as_cell, as_cells
 from ui.fit_view import draw_fit
 from ui.formatting import as_text, metric_text
 from ui.layer_table import table_height
@@ -37,7 +38,7 @@ def draw_report(report: MatchReport, class_names: tuple[str, ...]) -> None:
         return
     with right:
         st.dataframe(
-            _candidates(report),
+            as_cells(_candidates(report)),
             hide_index=True,
             column_config={"": st.column_config.TextColumn(width=40)},
             alt="Candidates with their metric, the chosen one marked",
@@ -117,16 +118,17 @@ def _draw_class_order(
     if not names or len(found) != len(names):
         return overrides.class_order, ""
     st.markdown("Order of the classes: which class each output unit of the model stands for")
-    table = pd.DataFrame({"Output unit": range(len(found)), "Class": [names[index] for index in found]})
+    of_cell = {as_cell(name): name for name in names}
+    table = pd.DataFrame({"Output unit": range(len(found)), "Class": [as_cell(names[index]) for index in found]})
     edited = st.data_editor(
         table,
         hide_index=True,
         disabled=["Output unit"],
-        column_config={"Class": st.column_config.SelectboxColumn(options=list(names), required=True)},
+        column_config={"Class": st.column_config.SelectboxColumn(options=list(of_cell), required=True)},
         height=table_height(len(table)),
         key=f"new:class_order:{pair}:{abs(hash(found))}",
     )
-    return read_class_order(list(edited["Class"]), names, found, overrides.class_order)
+    return read_class_order([of_cell[cell] for cell in edited["Class"]], names, found, overrides.class_order)
 
 
 def read_class_order(

@@ -101,8 +101,3 @@ def _with_code(sentence: str) -> str:
 def _keep_ends(part: str) -> str:
     """Escape without losing the blanks beside a code span."""
     return _PUNCTUATION.sub(r"\\\1", part)
-
-
-def as_cell(value: str) -> str:
-    """Return text that a spreadsheet does not take for a formula."""
-    return f"'{value}" if value[:1] in "=+-@\t\r" and value else value

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from intake.model_info import ModelInfo
+from ui.cells import as_cells
 from ui.formatting import as_text, kilobytes, shape_text
 from ui.wording import FORMATS
 
@@ -23,7 +24,11 @@ def draw_model(info: ModelInfo) -> None:
     for note in info.notes:
         st.caption(as_text(note))
     with st.expander(f"{len(info.layers):,} layers", key=f"layers:{info.sha256[:12]}"):
-        st.dataframe(_layers(info), hide_index=True, alt="Layers with their parameters and bytes")
+        st.dataframe(
+            as_cells(_layers(info)).style.format({"Parameters": "{:,}", "Weights, kB": "{:,.1f}"}),
+            hide_index=True,
+            alt="Layers with their parameters and bytes",
+        )
 
 
 def _shapes(shapes: tuple[tuple[int | None, ...], ...]) -> str:
@@ -37,8 +42,8 @@ def _opened_text(info: ModelInfo) -> str:
     return f"Rebuilt in Keras 2, which the techniques need; largest output difference on random input: {difference}."
 
 
-def _layers(info: ModelInfo) -> pd.io.formats.style.Styler:
-    table = pd.DataFrame(
+def _layers(info: ModelInfo) -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "Layer": [layer.name for layer in info.layers],
             "Kind": [layer.class_name for layer in info.layers],
@@ -48,4 +53,3 @@ def _layers(info: ModelInfo) -> pd.io.formats.style.Styler:
             "Weights, kB": [layer.weight_bytes / 1000 for layer in info.layers],
         }
     )
-    return table.style.format({"Parameters": "{:,}", "Weights, kB": "{:,.1f}"})

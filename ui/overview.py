@@ -10,6 +10,7 @@ from optimizers.layer_facts import LayerFacts
 from optimizers.recipe import Recipe
 from optimizers.treatment import Treatment, counts
 from runs.plan import ModelPlan
+from ui.cells import as_cells
 from ui.estimates import plan_job
 from ui.formatting import kilobytes, sentences, times_smaller
 from ui.layer_table import table_height
@@ -39,7 +40,7 @@ def _draw_known(upload_id: str, plan: ModelPlan) -> None:
     treatments = [entry.treatments(plan.layers, entry.Params()) for entry in TECHNIQUES]
     st.markdown("**What to expect of each technique** with its default settings")
     st.dataframe(
-        _sizes(upload_id, plan, treatments),
+        as_cells(_sizes(upload_id, plan, treatments)),
         hide_index=True,
         alt="Estimated sizes and number of layers for each technique",
     )
@@ -47,7 +48,7 @@ def _draw_known(upload_id: str, plan: ModelPlan) -> None:
         table = overview_table(plan.layers, treatments)
         narrow = st.column_config.TextColumn(alignment="center")
         st.dataframe(
-            table,
+            as_cells(table),
             hide_index=True,
             column_config={
                 "Weights": st.column_config.NumberColumn(format="localized"),

@@ -21,6 +21,7 @@ from ui.behaviour_words import (
     stands_alone,
     what_became,
 )
+from ui.cells import as_cells
 from ui.formatting import as_text, percent
 from ui.session import service
 
@@ -126,7 +127,7 @@ def _draw_numbers(change: NumberChange, project: Project, key: str) -> None:
 def _draw_table(table: pd.DataFrame, shown: ShownSamples, alt: str) -> None:
     row_pixels = _PICTURE_ROW_PIXELS if shown.images else _ROW_PIXELS
     st.dataframe(
-        table.style.format(
+        as_cells(table).style.format(
             {column: percent for column in table if column.startswith("Probability")}
             | {column: "{:.5g}" for column in table if table[column].dtype == float and "Prob" not in column},
             na_rep="",

@@ -13,6 +13,7 @@ from measure.facts import Fact
 from optimizers.recipe import Recipe
 from runs.records import Result, RunRecord
 from runs.report import RunReport
+from ui.cells import as_cells
 from ui.formatting import (
     as_text,
     change_percent,
@@ -97,7 +98,7 @@ def draw_sizes(result: Result, baseline: Result | None, report: RunReport | None
         )
     right = st.column_config.TextColumn(alignment="right")
     st.dataframe(
-        pd.DataFrame(rows),
+        as_cells(pd.DataFrame(rows)),
         hide_index=True,
         height="content",
         column_config={"This run": right, "Baseline": right, "Change": right},
@@ -122,10 +123,13 @@ def draw_recipe(recipe: Recipe) -> None:
             st.caption("With its default settings.")
         else:
             st.dataframe(
-                changed, hide_index=True, height="content", alt=f"Settings of {step.entry.title} that were changed"
+                as_cells(changed),
+                hide_index=True,
+                height="content",
+                alt=f"Settings of {step.entry.title} that were changed",
             )
         with st.expander(f"All {len(rows)} settings", key=f"run:recipe:{number}"):
-            st.dataframe(rows, hide_index=True, height="content", alt=f"Settings of {step.entry.title}")
+            st.dataframe(as_cells(rows), hide_index=True, height="content", alt=f"Settings of {step.entry.title}")
 
 
 def draw_facts(facts: tuple[Fact, ...]) -> None:
@@ -152,7 +156,7 @@ def draw_facts(facts: tuple[Fact, ...]) -> None:
         for fact in sorted(facts, key=lambda fact: {False: 0, None: 1, True: 2}[fact.met])
     ]
     st.dataframe(
-        pd.DataFrame(rows),
+        as_cells(pd.DataFrame(rows)),
         hide_index=True,
         column_config={"": st.column_config.TextColumn(width=40)},
         alt="Claims with what was asked and what was found",
@@ -173,7 +177,7 @@ def draw_tensors(report: RunReport) -> None:
     )
     formats = {"Stored, bytes": "{:,}", "Zeros": percent, "Distinct values": "{:,}"}
     with st.expander(f"{len(report.tensors):,} weight tensors of the .tflite", key="run:tensors"):
-        st.dataframe(table.style.format(formats), hide_index=True, alt="Weight tensors of the exported file")
+        st.dataframe(as_cells(table).style.format(formats), hide_index=True, alt="Weight tensors of the exported file")
 
 
 def draw_origin(run: RunRecord, report: RunReport) -> None:
@@ -192,4 +196,4 @@ def draw_origin(run: RunRecord, report: RunReport) -> None:
         if run.result is not None:
             rows.append({"": "Whole run", "Value": seconds(run.result.duration_s)})
             rows.append({"": "Of it fine-tuning", "Value": seconds(run.result.training_s)})
-        st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", alt="Versions, hashes and times")
+        st.dataframe(as_cells(pd.DataFrame(rows)), hide_index=True, height="content", alt="Versions, hashes and times")

@@ -11,6 +11,7 @@ from measure.layer_errors import SAME_DB
 from optimizers.recipe import Recipe
 from optimizers.treatment import Treatment
 from runs.layer_outcomes import LayerOutcome
+from ui.cells import as_cells
 from ui.formatting import as_text, percent
 from ui.layer_table import table_height
 from ui.run_weights import draw_weights
@@ -59,7 +60,7 @@ def draw_outcomes(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
 def _draw_stored(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
     table = stored_table(recipe, layers)
     st.dataframe(
-        table.style.format(_FORMATS, na_rep=""),
+        as_cells(table).style.format(_FORMATS, na_rep=""),
         hide_index=True,
         column_config={
             "Layer": st.column_config.TextColumn(pinned=True),
@@ -80,7 +81,7 @@ def _draw_treatments(recipe: Recipe, layers: tuple[LayerOutcome, ...]) -> None:
     row_pixels = _ROW_PIXELS + (lines - 1) * _LINE_PIXELS
     st.markdown("**What was done to each, and why**")
     st.dataframe(
-        table,
+        as_cells(table),
         hide_index=True,
         column_config={name: st.column_config.TextColumn(width=pixels) for name in table.columns[1:]},
         row_height=row_pixels if lines > 1 else None,

@@ -11,6 +11,7 @@ import streamlit as st
 
 from intake.fit import Fit
 from runs.records import Project, RunRecord
+from ui.cells import as_cells
 from ui.charts import Axes
 from ui.run_labels import draw_menu_of_selected
 from ui.run_table import (
@@ -70,7 +71,7 @@ def draw_table(
     ticked = {run.run_id for run in chosen}
     st.session_state[TABLE_KEY] = {"selection": {"rows": [i for i, run_id in enumerate(run_ids) if run_id in ticked]}}
     st.dataframe(
-        rounded(table, fit),
+        as_cells(rounded(table, fit)),
         key=TABLE_KEY,
         hide_index=True,
         height="content" if len(table) <= _ROWS_IN_FULL else "auto",

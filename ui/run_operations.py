@@ -7,6 +7,7 @@ import streamlit as st
 from intake.errors import UserError
 from measure.operation_times import LONGEST_SECONDS, OperationTimes
 from runs.records import RunRecord
+from ui.cells import as_cells
 from ui.formatting import as_text, milliseconds, percent
 from ui.layer_table import table_height
 from ui.live import finished
@@ -54,13 +55,13 @@ def _draw_times(measured: tuple[OperationTimes, ...]) -> None:
     with kinds:
         table = kind_table(measured)
         st.dataframe(
-            table.style.format(_FORMATS, na_rep=""), hide_index=True, key="run:operations:kinds",
+            as_cells(table).style.format(_FORMATS, na_rep=""), hide_index=True, key="run:operations:kinds",
             height=table_height(len(table)), placeholder="", alt="Time of all operations of each kind",
         )  # fmt: skip
     with all_of_them:
         table = operation_table(measured)
         st.dataframe(
-            table.style.format(_FORMATS, na_rep=""), hide_index=True, key="run:operations:all",
+            as_cells(table).style.format(_FORMATS, na_rep=""), hide_index=True, key="run:operations:all",
             height=table_height(len(table)), placeholder="",
             alt="Each operation of this run in the order of execution, its layer, its time, and that in the baseline",
         )  # fmt: skip

@@ -9,6 +9,7 @@ from intake.errors import UserError
 from optimizers.recipe import Recipe
 from optimizers.sensitivity import Sensitivity
 from runs.records import Project, RunRecord
+from ui.cells import as_cells
 from ui.formatting import as_text
 from ui.layer_table import table_height
 from ui.live import finished
@@ -72,7 +73,7 @@ def _draw_found(run: RunRecord, project: Project, found: Sensitivity) -> None:
     left, right = st.columns([1.3, 1], gap="large")
     with left:
         chosen = st.dataframe(
-            table,
+            as_cells(table),
             key=f"{_KEY}:table",
             hide_index=True,
             on_select="rerun",

@@ -11,6 +11,7 @@ from intake.errors import UserError
 from measure.speed import Speed
 from runs.records import Result, RunRecord
 from runs.speed_job import MOST_THREADS
+from ui.cells import as_cells
 from ui.formatting import as_text, change_percent, kilobytes, milliseconds
 from ui.live import finished
 from ui.run_operations import draw_operations
@@ -35,7 +36,7 @@ def draw_speed(run: RunRecord, result: Result, baseline: Result | None) -> None:
         job = service().speed(run.run_id, threads)
         if job is not None and finished(job):
             st.dataframe(
-                speed_table(job.result),
+                as_cells(speed_table(job.result)),
                 hide_index=True,
                 column_config={"Working memory": st.column_config.TextColumn(help=_MEMORY_HELP)},
                 alt="Time of a call and working memory, of this run and of the baseline",

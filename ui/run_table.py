@@ -9,15 +9,13 @@ import pandas as pd
 
 from intake.fit import Fit
 from runs.records import Result
-from ui.formatting import as_cell
+from ui.cells import as_cells
 from ui.quantities import Quantity, metric_of, quantities, value_of
 from ui.wording import STATES
 
 RUN = "Run"
 WORDS = ("Technique", "State", "Verified", "Tags", "Note", "Changed settings", "Created", "Run id")
 OLDEST, NEWEST = "Oldest first", "Newest first"
-_TYPED = (RUN, "Tags", "Note", "Changed settings")
-"""Columns with what users typed."""
 
 
 def column_choices(fit: Fit) -> list[str]:
@@ -143,5 +141,4 @@ def digits_of(column: str, fit: Fit) -> tuple[int, bool] | None:
 
 def csv_text(table: pd.DataFrame) -> str:
     """Return a table of `table_frame` as CSV; what users typed cannot become a formula."""
-    typed = {name: table[name].map(as_cell) for name in _TYPED if name in table}
-    return str(table.assign(**typed).to_csv(index=False))
+    return str(as_cells(table).to_csv(index=False))

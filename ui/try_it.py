@@ -12,6 +12,7 @@ from runs.jobs import Job
 from runs.records import Project, RunRecord
 from runs.report import RunReport
 from runs.try_job import AskedSample, Tried
+from ui.cells import as_cells
 from ui.formatting import as_hover, as_text, percent
 from ui.live import finished
 from ui.palette import COLOURS, NEUTRAL
@@ -101,7 +102,10 @@ def _draw_pictures(pair: OutputPair) -> None:
 
 def _draw_numbers(pair: OutputPair) -> None:
     st.dataframe(
-        number_table(pair), hide_index=True, height="content", alt=f"Numbers of output {pair.name}, of both files"
+        as_cells(number_table(pair)),
+        hide_index=True,
+        height="content",
+        alt=f"Numbers of output {pair.name}, of both files",
     )
     if pair.values > len(pair.numbers):
         st.caption(f"The first {len(pair.numbers):,} of {pair.values:,} numbers.")
