@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from runs.known_runs import KnownRuns
 from runs.labels import cleaned_labels
 from runs.moved_home import point_to_home
 from runs.paths import prepared_folder, samples_folder
+from runs.people import owner_now
 from runs.plan import stored_plan
 from runs.records import ACTIVE_STATES, RESUMABLE_STATES, Artifact, Parent, Project, RunRecord
 from runs.report import RunReport
@@ -114,6 +116,7 @@ class Service(FilesIn):
                 options=options,
                 fit=fit,
                 created_at=datetime.now(UTC),
+                owner=owner_now(),
             )
         )
         self._submit(project.project_id, Recipe(), "Baseline", is_baseline=True)
@@ -133,7 +136,8 @@ class Service(FilesIn):
             job = self._jobs.get("example")
             if job is None or job.is_done:
                 job = self._jobs["example"] = Job("Preparing the example")
-                threading.Thread(target=self._create_example, args=(job,), daemon=True).start()
+                as_now = copy_context()  # whoever asks for it owns it, in another thread too
+                threading.Thread(target=as_now.run, args=(self._create_example, job), daemon=True).start()
             return job
 
     def example_job(self) -> Job | None:
@@ -330,6 +334,7 @@ class Service(FilesIn):
             created_at=datetime.now(UTC),
             tags=tags,
             parent=parent,
+            owner=owner_now(),
         )
         stored = self._store.add_run(record)
         self._executor.submit(stored.run_id)

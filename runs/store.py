@@ -47,6 +47,8 @@ _LABELS = {
     "starred": "tare.starred",
     "archived": "tare.archived",
 }
+_OWNER = "mlflow.user"
+"""What MLflow's own pages show as the user of a run."""
 _PAGE = 1000
 
 
@@ -70,6 +72,8 @@ class Store:
         project_id, name = self._create_experiment(project.name, location)
         stored = project.model_copy(update={"project_id": project_id, "name": name})
         self._client.set_experiment_tag(project_id, "tare.project", "yes")
+        if project.owner:
+            self._client.set_experiment_tag(project_id, _OWNER, project.owner)
         self._write_project(stored)
         return stored
 
@@ -126,6 +130,8 @@ class Store:
             "tare.owner": current_process(),
             "tare.tags": json.dumps(record.tags),
         }
+        if record.owner:
+            tags[_OWNER] = record.owner
         if record.parent is not None:
             tags |= {"tare.parent_run_id": record.parent.run_id, "tare.parent_relation": record.parent.relation}
         try:
@@ -335,6 +341,7 @@ def _record(run: Run) -> RunRecord:
             "starred": json.loads(tags.get("tare.starred", "false")),
             "archived": json.loads(tags.get("tare.archived", "false")),
             "parent": _parent(tags),
+            "owner": tags.get(_OWNER, ""),
         }
     )
 

@@ -44,10 +44,10 @@ def draw_table(
         st.subheader("All runs" if len(frame) == count else f"{len(frame):,} of {count:,} runs", width="stretch")
         order = st.selectbox("Order", orders(fit), key="order", bind="query-params", width=220)
         with st.popover("Columns", icon=":material/view_column:"):
-            usual = usual_columns(fit, with_tags=bool(frame["tags"].map(bool).any()))
-            columns = st.multiselect(
-                "Columns", column_choices(fit), usual, key="columns", bind="query-params", width=420
-            )
+            with_owner = bool(frame["owner"].map(bool).any())
+            usual = usual_columns(fit, with_tags=bool(frame["tags"].map(bool).any()), with_owner=with_owner)
+            choices = column_choices(fit, with_owner)
+            columns = st.multiselect("Columns", choices, usual, key="columns", bind="query-params", width=420)
     ordered = in_order(frame, order, fit, baseline.run_id if baseline else "")
     table = table_frame(ordered, columns, fit, baseline.result if baseline else None)
     run_ids = list(ordered["run_id"])

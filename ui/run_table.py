@@ -16,19 +16,29 @@ from ui.wording import STATES
 RUN = "Run"
 WORDS = ("Technique", "State", "Verified", "Tags", "Note", "Changed settings", "Created", "Run id")
 OLDEST, NEWEST = "Oldest first", "Newest first"
-_TYPED = (RUN, "Tags", "Note", "Changed settings")
+OWNER = "Owner"
+"""Who queued the run; a column only where runs have owners, which they have of a login."""
+_TYPED = (RUN, "Tags", "Note", "Changed settings", OWNER)
 """Columns with what users typed."""
 
 
-def column_choices(fit: Fit) -> list[str]:
+def column_choices(fit: Fit, with_owner: bool = False) -> list[str]:
     """Return the names of all columns but that of the run, which is always there."""
-    return [*WORDS, *(quantity.label for quantity in quantities(fit))]
+    return [*WORDS, *([OWNER] if with_owner else []), *(quantity.label for quantity in quantities(fit))]
 
 
-def usual_columns(fit: Fit, with_tags: bool = False) -> list[str]:
-    """Return the columns of a table that nobody changed; tags among them where some runs have any."""
+def usual_columns(fit: Fit, with_tags: bool = False, with_owner: bool = False) -> list[str]:
+    """Return the columns of a table that nobody changed; tags and owners among them where some runs have any."""
     figures = [".tflite", ".tflite, gzip", metric_of(fit).label, "Latency"]
-    return ["Technique", "State", *figures, "Verified", "Duration", *(["Tags"] if with_tags else [])]
+    return [
+        "Technique",
+        "State",
+        *figures,
+        "Verified",
+        "Duration",
+        *(["Tags"] if with_tags else []),
+        *([OWNER] if with_owner else []),
+    ]
 
 
 def orders(fit: Fit) -> list[str]:
@@ -99,8 +109,9 @@ def _words(frame: pd.DataFrame, column: str) -> Any:
             return frame["tags"].map(", ".join)
         case "Created":
             return [f"{at.to_pydatetime().astimezone():%Y-%m-%d %H:%M}" for at in frame["created_at"]]
-        case "Note" | "Changed settings" | "Run id":
-            return frame[{"Note": "note", "Changed settings": "settings", "Run id": "run_id"}[column]]
+        case "Note" | "Changed settings" | "Run id" | "Owner":
+            fields = {"Note": "note", "Changed settings": "settings", "Run id": "run_id", OWNER: "owner"}
+            return frame[fields[column]]
     raise KeyError(column)
 
 
