@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import cycle
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -17,7 +18,7 @@ from ui.login import NotLetIn, is_logged_in, login_problems, origin_of_login, pe
 KEPT_SECONDS = 900
 MOST_KEPT = 1000
 _BROWSER_COOKIE = "_streamlit_xsrf"
-"""Streamlit gives every browser one, and the login does not change it."""
+"""Streamlit gives every browser one, and the login leaves it: "2|mask|token under that mask|seconds"."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class _Wanted:
     """Seconds of a clock that only goes forward."""
 
 
-_wanted: OrderedDict[str, _Wanted] = OrderedDict()
+_wanted: OrderedDict[bytes, _Wanted] = OrderedDict()
 """Browser -> where it was going when it was asked to log in: Streamlit's login always comes back to the home page."""
 
 
@@ -82,7 +83,7 @@ def _log_in(provider: str, page: str) -> None:
 
 
 def _remember(page: str) -> None:
-    browser = st.context.cookies.get(_BROWSER_COOKIE)
+    browser = _browser()
     parameters = st.query_params.to_dict()
     if browser and (page or parameters):
         _wanted[browser] = _Wanted(page, parameters, time.monotonic())
@@ -90,9 +91,18 @@ def _remember(page: str) -> None:
             _wanted.popitem(last=False)
 
 
+def _browser() -> bytes:
+    """Return what stays the same in the cookie, whose mask is another with every answer; empty where there is none."""
+    try:
+        _, mask, masked, _ = st.context.cookies.get(_BROWSER_COOKIE, "").strip('"').split("|")
+        return bytes(one ^ other for one, other in zip(bytes.fromhex(masked), cycle(bytes.fromhex(mask)), strict=False))
+    except ValueError:
+        return b""
+
+
 def go_where_wanted(page: StreamlitPage, pages: list[StreamlitPage]) -> None:
     """Go on to the page that somebody was asked to log in for; returns where they are there, or wanted none."""
-    browser = st.context.cookies.get(_BROWSER_COOKIE)
+    browser = _browser()
     if page.url_path or st.query_params or not browser:
         return
     wanted = _wanted.pop(browser, None)
