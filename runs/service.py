@@ -46,6 +46,7 @@ from runs.shown_samples import ShownSamples, shown_samples
 from runs.speed_job import read_speeds, timing_request
 from runs.store import Store
 from runs.try_desk import TryDesk
+from runs.versions import NewerTare
 
 if TYPE_CHECKING:
     from runs.handover.desk import HandoverDesk
@@ -81,10 +82,10 @@ class Service(FilesIn):
         point_to_home(self.settings)
         self._executor.start()
         project_ids = [project.project_id for project in self.projects()]
-        for run in self._store.runs(project_ids, "running"):
+        for run in self._store.understood_runs(project_ids, "running"):
             if not self._store.has_owner(run.run_id):
                 self._store.set_state(run.run_id, "interrupted", INTERRUPTED)
-        for run in self._store.runs(project_ids, "queued"):
+        for run in self._store.understood_runs(project_ids, "queued"):
             if not self._store.has_owner(run.run_id):
                 self._executor.submit(run.run_id)
 
@@ -440,10 +441,16 @@ class Service(FilesIn):
         return self._store.artifacts(run_id)
 
     def report(self, run_id: str) -> RunReport | None:
-        """Return verified facts, layer table and environment of a finished run; None where there are none."""
+        """Return verified facts, layer table and environment of a finished run; None where there are none.
+
+        Raises UserError (NewerTare) where a newer version wrote them.
+        """
         for artifact in self.artifacts(run_id):
             if artifact.name == "report.json":
-                return RunReport.model_validate_json(artifact.path.read_text())
+                try:
+                    return RunReport.model_validate_json(artifact.path.read_text())
+                except ValidationError as error:
+                    raise NewerTare(f"The report of the run {run_id}", error) from None
         return None
 
     def speed(self, run_id: str, threads: int) -> Job | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -22,12 +23,15 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from pydantic import ValidationError
 
 from intake.errors import UserError
 from optimizers.recipe import Recipe
 from runs.patient_client import PatientClient
 from runs.records import Artifact, Progress, Project, Result, RunRecord, RunState
 from runs.settings import Settings
+from runs.store_schema import check_schema
+from runs.versions import NewerTare, why_not_understood
 from runs.whole_files import copy_whole, write_whole
 
 _STATUS: dict[RunState, str] = {
@@ -53,13 +57,18 @@ _PAGE = 1000
 
 
 class Store:
-    """Reads and writes projects and runs. Safe to use from several threads and processes."""
+    """Reads and writes projects and runs. Safe to use from several threads and processes.
+
+    Raises OtherSchema where the database is of another version of MLflow, and NewerTare where a project or a run is of a
+    version of Tare that this one does not understand.
+    """
 
     def __init__(self, settings: Settings) -> None:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         self._settings = settings
         settings.folder("projects")
+        check_schema(settings)
         self._client = PatientClient(settings.store_uri)
 
     # --- projects -------------------------------------------------------------------------------------------------
@@ -93,15 +102,13 @@ class Store:
     def project(self, project_id: str) -> Project:
         """Return a project; raises UserError where there is none of that id."""
         try:
-            return Project.model_validate_json(self._project_path(project_id).read_text())
+            return _project(self._project_path(project_id))
         except (ValueError, OSError):
             raise UserError("There is no project of this address. It may have been deleted.") from None
 
     def projects(self) -> list[Project]:
         """Return all projects, newest first."""
-        found = [
-            Project.model_validate_json(path.read_text()) for path in self._settings.folder("projects").glob("*.json")
-        ]
+        found = [_project(path) for path in self._settings.folder("projects").glob("*.json")]
         return sorted(found, key=lambda project: project.created_at, reverse=True)
 
     def rename_project(self, project_id: str, name: str) -> None:
@@ -157,6 +164,14 @@ class Store:
         """Return the runs of some projects, oldest first."""
         query = f"tags.`tare.state` = '{state}'" if state else ""
         return [_record(run) for run in self._search(list(project_ids), query, ViewType.ACTIVE_ONLY)]
+
+    def understood_runs(self, project_ids: Iterable[str], state: RunState) -> list[RunRecord]:
+        """Return the runs of some projects in a state, oldest first, without those that raise NewerTare."""
+        found = []
+        for run in self._search(list(project_ids), f"tags.`tare.state` = '{state}'", ViewType.ACTIVE_ONLY):
+            with contextlib.suppress(NewerTare):  # who opens its project is told
+                found.append(_record(run))
+        return found
 
     def changed_runs(self, project_id: str, since: float) -> tuple[list[RunRecord], list[str]]:
         """Return the runs of a project that were changed after a time (seconds since 1970), and the ids of deleted ones.
@@ -299,6 +314,14 @@ class Store:
         return folder
 
 
+def _project(path: Path) -> Project:
+    text = path.read_text()
+    try:
+        return Project.model_validate_json(text)
+    except ValidationError as error:
+        raise NewerTare(f"The project in {path}", error) from None
+
+
 def _local_path(artifact_uri: str) -> Path | None:
     """Return the folder of a URI on this machine; None where it is elsewhere."""
     uri = urlparse(artifact_uri)
@@ -316,6 +339,17 @@ def _params(recipe: Recipe) -> list[Param]:
 
 
 def _record(run: Run) -> RunRecord:
+    """Return a run as this version understands it; raises NewerTare where it does not."""
+    try:
+        record = _read_record(run)
+    except ValidationError as error:
+        raise NewerTare(f"The run {run.info.run_name} ({run.info.run_id})", error) from None
+    if problem := why_not_understood(record.recipe):
+        raise NewerTare(f"The run {record.name} ({record.run_id})", problem)
+    return record
+
+
+def _read_record(run: Run) -> RunRecord:
     tags = run.data.tags
     progress = tags.get("tare.progress")
     met, facts = json.loads(tags.get("tare.verified", "[0, 0]"))

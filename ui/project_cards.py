@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from runs.records import Project, RunRecord
+from runs.versions import NewerTare
 from ui.dialogs import delete_project, rename_project
 from ui.formatting import as_text, change_percent, kilobytes, metric_text
 from ui.frames import baseline_of, best_run
@@ -61,7 +62,6 @@ def draw_example_progress() -> None:
 
 def draw_card(project: Project) -> None:
     """Draw one project: name, files, runs, best result, and what can be done with it."""
-    runs = service().runs(project.project_id)
     with st.container(border=True, key=f"project:{project.project_id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(PROJECT, label=f"**{as_text(project.name)}**", query_params={"project": project.project_id})
@@ -69,6 +69,11 @@ def draw_card(project: Project) -> None:
             _draw_menu(project)
         made_of = (project.model.file_name, project.dataset_name, project.owner)
         st.caption(" · ".join(as_text(part) for part in made_of if part))
+        try:
+            runs = service().runs(project.project_id)
+        except NewerTare as error:  # the other projects can be used
+            show_problems(error.problems)
+            return
         _draw_figures(project, runs)
 
 
