@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     login: bool = Field(
         False,
         description="Whether people log in by OpenID Connect before they see anything; needs `[auth]` in Streamlit's "
-        "secrets: hosting.md. Off, everybody who reaches the address may do everything.",
+        "secrets (hosting.md). Off, everybody who reaches the address may do everything.",
     )
     editors: str = Field(
         "",

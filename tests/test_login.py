@@ -13,6 +13,7 @@ from optimizers.recipe import Recipe
 from runs.records import Project, RunRecord
 from runs.rights import service_of
 from runs.service import Service
+from runs.settings import Settings
 from runs.store import Store
 from tests.test_pages import APP, links, measured, open_page, project, service, texts  # noqa: F401
 from tests.test_roles import ANNA
@@ -147,6 +148,16 @@ def test_a_login_that_is_not_set_up_is_no_open_door(
         assert r"TARE\_LOGIN is on, but" in error.value
         assert said in error.value.replace("\\", "")
         assert "secret of the tests" not in error.value
+
+
+@pytest.mark.parametrize("is_on", [False, True])
+def test_secrets_without_the_setting_are_warned_of(
+    is_on: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(login, "_auth_section", lambda: AUTH)
+    login.warn_of_open_door(Settings(login=is_on))
+    assert ("TARE_LOGIN is off" in caplog.text) != is_on
+    assert "secret of the tests" not in caplog.text
 
 
 def test_missing_packages_are_no_open_door(locked: Service, monkeypatch: pytest.MonkeyPatch) -> None:

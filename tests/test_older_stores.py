@@ -30,7 +30,7 @@ from runs.store import Store
 from runs.store_schema import OtherSchema, newest_schema, schema_of
 from runs.upgrade import upgrade
 from runs.versions import NewerTare
-from tests.test_pages import open_page, texts
+from tests.test_pages import links, open_page, texts
 from ui import session
 from ui.formatting import as_text
 from ui.run_report import Reports
@@ -136,7 +136,7 @@ def test_curves_reports_and_logs_are_there(older: Service) -> None:
 
 @each_older
 def test_every_page_opens(older: Service) -> None:
-    assert "A few digits" in str([link.label for link in open_page().get("page_link")])
+    assert "A few digits" in links(open_page())
     (project,) = older.projects()
     runs = by_name(older)
     selected = ",".join(run.run_id for run in list(runs.values())[:3])
@@ -224,6 +224,22 @@ def set_revision(home: Path, revision: str) -> None:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
 
 
+def _copy_rows(source: Path, target: Path) -> None:
+    """Copy what two databases both have a place for."""
+    with contextlib.closing(sqlite3.connect(target)) as connection, connection:
+        connection.execute("ATTACH ? AS newer", (str(source),))
+        tables = [name for (name,) in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            columns = [
+                {row[1] for row in connection.execute(f"PRAGMA {place}.table_info('{table}')")}
+                for place in ("main", "newer")
+            ]
+            shared = ", ".join(f'"{name}"' for name in sorted(columns[0] & columns[1]))
+            if table != "alembic_version" and shared:
+                connection.execute(f'DELETE FROM main."{table}"')
+                connection.execute(f'INSERT INTO main."{table}" ({shared}) SELECT {shared} FROM newer."{table}"')
+
+
 def in_older_schema(home: Path, steps_back: int) -> str:
     """Write the database of a home anew as an MLflow some migrations ago would have; return that schema."""
     from alembic import command
@@ -242,20 +258,7 @@ def in_older_schema(home: Path, steps_back: int) -> str:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
     engine.dispose()
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("ATTACH ? AS newer", (str(aside),))
-        tables = [name for (name,) in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            columns = [
-                {row[1] for row in connection.execute(f"PRAGMA {place}.table_info('{table}')")}
-                for place in ("main", "newer")
-            ]
-            shared = ", ".join(f'"{name}"' for name in sorted(columns[0] & columns[1]))
-            if table != "alembic_version" and shared:
-                connection.execute(f'DELETE FROM main."{table}"')
-                connection.execute(f'INSERT INTO main."{table}" ({shared}) SELECT {shared} FROM newer."{table}"')
-        connection.commit()
-        connection.execute("DETACH newer")
+    _copy_rows(aside, database)
     aside.unlink()
     return str(revision)
 

@@ -5,6 +5,7 @@ Streamlit does the login itself (`st.login`, with Authlib); this file decides wh
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from intake.errors import UserError
 from runs.people import Person, described, person_of, verified_address
 from runs.settings import Settings
 
+log = logging.getLogger("tare")
 CALLBACK = "/oauth2callback"
 SHORTEST_SECRET = 32
 """Characters: who guesses the secret of the cookies can be anybody."""
@@ -38,6 +40,14 @@ def person_here(settings: Settings) -> Person:
     if person is None:
         raise NotLetIn(refusal(settings))
     return person
+
+
+def warn_of_open_door(settings: Settings) -> None:
+    """Log that nobody has to log in, although the secrets describe how: somebody may have forgotten the setting."""
+    if not settings.login and _auth_section():
+        log.warning(
+            "Streamlit's secrets have [auth], but TARE_LOGIN is off: whoever reaches this dashboard may do everything."
+        )
 
 
 def is_logged_in() -> bool:
@@ -122,9 +132,7 @@ def _provider_problems(section: Mapping[str, Any]) -> list[str]:
 
 
 def origin_of_login() -> str:
-    """Return the address at which the login works, "https://tare.example.org"; "" where only Streamlit can tell."""
+    """Return the address at which the login works, "https://tare.example.org"."""
     address = str(_auth_section().get("redirect_uri", ""))
-    if "{" in address:  # "{port}", which Streamlit fills in
-        return ""
-    parts = urlsplit(address)
+    parts = urlsplit(address.replace("{port}", str(st.get_option("server.port"))))  # as Streamlit fills it in
     return f"{parts.scheme}://{parts.netloc}"

@@ -18,7 +18,7 @@ from runs.rights import service_of
 from runs.service import Service
 from runs.settings import Settings
 from ui.formatting import sentences
-from ui.login import person_here
+from ui.login import person_here, warn_of_open_door
 from ui.run_report import Reports
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -92,6 +92,7 @@ _services: dict[Path, Service] = {}
 def _started(home: Path, settings: Settings) -> Service:
     """Streamlit's menu can clear its cache; the service, which holds its home folder, is kept nevertheless."""
     if home not in _services:
+        warn_of_open_door(settings)
         started = Service(settings, Reports())
         started.start()
         _services[home] = started

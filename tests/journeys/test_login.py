@@ -142,6 +142,17 @@ def test_editor_viewer_and_stranger(page: Page, app: App) -> None:
     expect_only_login(page)
 
 
+def test_another_address_leads_to_that_of_the_login(page: Page, app: App) -> None:
+    """The cookie of the login is for one address; at another one it would go round in circles."""
+    page.goto(app.url.replace("127.0.0.1", "localhost") + "/techniques")
+    expect(page.get_by_text("The login works at another address")).to_be_visible()
+    expect(page.get_by_role("button", name="Log in", exact=True)).to_have_count(0)
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Go there").click()
+    expect(opened.value).to_have_url(f"{app.url}/techniques")
+    expect_only_login(opened.value)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
