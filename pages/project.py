@@ -40,7 +40,8 @@ with left:
     if active:
         st.subheader("At work")
         active_runs(project.project_id, active)
-    draw_table(project, frame, baseline, chosen, len(matching(runs, RunFilter(archived=wanted.archived))))
+    count = len(matching(runs, RunFilter(archived=wanted.archived)))
+    draw_table(project, frame, baseline, chosen, count, any(run.owner for run in runs))
     draw_comparison(project, chosen, measured)
     layers = st.container(key="project:layers")
 if right is not None:

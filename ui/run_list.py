@@ -28,7 +28,12 @@ TABLE_KEY = "project:table"
 
 
 def draw_table(
-    project: Project, frame: pd.DataFrame, baseline: RunRecord | None, chosen: list[RunRecord], count: int
+    project: Project,
+    frame: pd.DataFrame,
+    baseline: RunRecord | None,
+    chosen: list[RunRecord],
+    count: int,
+    with_owner: bool = False,
 ) -> None:
     """Draw the runs of a frame, the baseline on top.
 
@@ -38,13 +43,13 @@ def draw_table(
         baseline: what the changes are against; None where there is none yet.
         chosen: the selected runs.
         count: how many runs there would be without filters.
+        with_owner: whether any run of the project has an owner, shown or not: a column must not go with a filter.
     """
     fit = project.fit
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.subheader("All runs" if len(frame) == count else f"{len(frame):,} of {count:,} runs", width="stretch")
         order = st.selectbox("Order", orders(fit), key="order", bind="query-params", width=220)
         with st.popover("Columns", icon=":material/view_column:"):
-            with_owner = bool(frame["owner"].map(bool).any())
             usual = usual_columns(fit, with_tags=bool(frame["tags"].map(bool).any()), with_owner=with_owner)
             choices = column_choices(fit, with_owner)
             columns = st.multiselect("Columns", choices, usual, key="columns", bind="query-params", width=420)

@@ -125,6 +125,10 @@ def test_editor_viewer_and_stranger(page: Page, app: App) -> None:
     expect(page.get_by_text("queued by Anna@Example.org")).to_be_visible()
     settled(page)
     expect(page.get_by_role("button", name=re.compile("Run again|Change and run|Continue|Manage"))).to_have_count(0)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    page.get_by_role("button", name="Another one").click()  # viewers may try
+    expect(page.locator(".st-key-run-try .js-plotly-plot")).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    settled(page)
     picture(page, "viewer_run")
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_test_id("stExpandSidebarButton").click()
