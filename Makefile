@@ -20,7 +20,7 @@ STORE := $(or $(TARE_HOME),var)/mlflow.db
 # What every measurement is told.
 BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
-.PHONY: help run setup dev test check format docs bench-mnist bench-pairs bench-corpus bench-tables bench-ui chaos fuzz backup restore upgrade image clean screenshots
+.PHONY: help run setup dev test check format docs bench bench-mnist bench-pairs bench-corpus bench-tables bench-ui chaos fuzz backup restore upgrade image clean screenshots
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,6 +62,11 @@ format: dev ## format the code and mend what the linter can
 
 docs: setup ## write the generated parts of docs/ again
 	$(VENV)/bin/python -m docs.generate
+
+bench: setup $(VENV)/.dev ## how quick it is, beside plain scripts (DATA=mnist.npz, OUT=rows.csv, ONLY=run,sweep)
+	@scripts/install-chromium
+	$(VENV)/bin/python -m bench.ratios $(if $(DATA),--data "$(DATA)") $(if $(ONLY),--only "$(ONLY)") \
+		$(if $(OUT),--out "$(OUT)")
 
 bench-mnist: setup ## measure every technique on MNIST (DATA=mnist.npz, OUT=rows.csv, SEEDS=1, EPOCHS=n)
 	@test -n "$(DATA)" || { echo "Name the MNIST file: make bench-mnist DATA=path/to/mnist.npz"; exit 1; }

@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,7 @@ from intake.errors import UserError
 from intake.fit import FitOverrides, Loss, ScaleMode, Task
 from measure.packed_files import PACKINGS
 from optimizers import TECHNIQUES
+from optimizers.advice import advice_on
 from optimizers.declaration import ParameterSpec, Params, specs
 from optimizers.fine_tuning import FineTuning
 from optimizers.presets import presets, steps_named
@@ -259,7 +261,12 @@ def _run(service: Service, given: argparse.Namespace) -> int:
     print(_json(outcome)) if given.json else _print_outcome(outcome)
     if run.error:
         _say(run.error)
-    return 0 if run.state == "finished" else 1
+    return exit_status([outcome])
+
+
+def exit_status(outcomes: Sequence[dict[str, Any]]) -> int:
+    """Return 0 where each run finished with a file that keeps what was asked of it, else 1."""
+    return 0 if all(outcome["status"] == "finished" and not outcome["error"] for outcome in outcomes) else 1
 
 
 def _run_sweep(
@@ -286,7 +293,7 @@ def _run_sweep(
         print(_json({**shown, "points": outcomes}))
     else:
         print(sweep_table(baseline, outcomes))
-    return 0 if all(outcome["status"] == "finished" for outcome in outcomes) else 1
+    return exit_status(outcomes)
 
 
 def sweep_table(baseline: Result, outcomes: list[dict[str, Any]]) -> str:
@@ -344,6 +351,8 @@ def _look_ahead(service: Service, prepared: Prepared, points: tuple[Point, ...],
     check_points(points, [lambda recipe: check_layers(recipe, plan.layers)], confirmed)
     for step in points[0].recipe.steps:
         _say(f"{step.entry.title} {counted(step.entry.treatments(plan.layers, step.checked_params))}.")
+    for sentence in advice_on(points):
+        _say(f"Advice: {sentence}")
     for point in points[:1] if len(points) == 1 else (points[0], points[-1]):
         estimate = service.estimate(prepared.model_id, point.recipe)
         if estimate is not None:

@@ -50,7 +50,16 @@ def published_tables(rows: Sequence[PublishedRow], heading: str = "###") -> str:
         f"{heading} {network}\n\n{markdown_table(HEADINGS, [_cells(row) for row in rows if row.network == network])}"
         for network in dict.fromkeys(row.network for row in rows)
     ]
-    return "\n\n".join([*parts, f"{sum(row.ok == 'yes' for row in rows)} of {len(rows)} targets met."])
+    met = f"{sum(row.ok == 'yes' for row in rows)} of {len(rows)} targets met."
+    return "\n\n".join([*parts, f"{met} {_duration(rows)}".strip()])
+
+
+def _duration(rows: Sequence[PublishedRow]) -> str:
+    """How long the runs took together, without the training of the networks that they start from."""
+    if not rows:
+        return ""
+    once, minutes = sum(row.seconds for row in rows), sum(row.seconds * row.seeds for row in rows) / 60
+    return f"The runs of these rows take {once:,.0f} s for one seed, {minutes:.0f} minutes for all."
 
 
 def _cells(row: PublishedRow) -> list[str]:

@@ -30,6 +30,8 @@ class Shown:
     """Ids of what is photographed; all empty for an app without projects."""
 
     project_id: str = ""
+    alone_id: str = ""
+    """Of the project without a dataset."""
     baseline_id: str = ""
     pruned_id: str = ""
     int8_id: str = ""
@@ -54,7 +56,9 @@ def _made(home: Path) -> Shown:
     service.start()
     try:
         alone = service.prepare(EXAMPLE_MODEL, None, DatasetOptions(), FitOverrides())
-        service.wait(service.baseline(service.project_of("Digits without a dataset", alone).project_id).run_id)
+        without_data = service.project_of("Digits without a dataset", alone)
+        service.wait(service.baseline(without_data.project_id).run_id)
+        packed = service.submit(without_data.project_id, Recipe.checked([_step("post_training_quantization")]))
         failed = _failed_run(service, home)
         prepared = service.prepare(EXAMPLE_MODEL, EXAMPLE_DATASET, DatasetOptions(), FitOverrides())
         service.model_plan(prepared.model_id).wait()
@@ -72,7 +76,7 @@ def _made(home: Path) -> Shown:
         swept = service.submit_sweep(
             project.project_id, expand([_step("clustering", number_of_clusters=[4, 8, 32])]), "Clusters"
         )
-        runs = [baseline, *singles.values(), chain, int8, *swept]
+        runs = [packed, baseline, *singles.values(), chain, int8, *swept]
         for run in runs:
             ended = service.wait(run.run_id)
             if ended.state != "finished":
@@ -83,6 +87,7 @@ def _made(home: Path) -> Shown:
     pruned = singles["pruning"].run_id
     return Shown(
         project_id=project.project_id,
+        alone_id=without_data.project_id,
         baseline_id=baseline.run_id,
         pruned_id=pruned,
         int8_id=int8.run_id,

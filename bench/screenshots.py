@@ -59,6 +59,38 @@ def _open(*keys: str) -> Callable[[Page], None]:
     return act
 
 
+def _named(*names: str) -> Callable[[Page], None]:
+    """Open expanders by their names; the keys of some hold hashes."""
+
+    def act(page: Page) -> None:
+        for name in names:
+            page.locator("summary").get_by_text(name, exact=True).first.click()
+            settle(page)
+
+    return act
+
+
+def _after(*acts: Callable[[Page], None]) -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        for each in acts:
+            each(page)
+
+    return act
+
+
+def _try(page: Page) -> None:
+    page.locator(".st-key-run-try-changed button:visible").click()
+    page.locator(".st-key-run-try .js-plotly-plot .main-svg").first.wait_for()
+
+
+def _measure_layers(page: Page) -> None:
+    _open("run-sensitivity")(page)
+    table = page.locator(".st-key-run-sensitivity-table")
+    if not table.count():  # what was measured once is kept for the next theme
+        page.locator(".st-key-run-sensitivity-measure button:visible").click()
+    table.wait_for()
+
+
 def _measure(page: Page) -> None:
     _open("run-speed")(page)
     for key in ("run-speed-measure", "run-operations-measure"):
@@ -95,9 +127,14 @@ EMPTY = (
     Shot("new-project-empty", lambda shown: "/new_project", is_main=True),
     Shot("new-project-model", lambda shown: "/new_project", _upload(EXAMPLE_MODEL)),
     Shot("new-project-both", lambda shown: "/new_project", _upload(EXAMPLE_MODEL, EXAMPLE_DATASET), is_main=True),
+    Shot(
+        "new-project-options", lambda shown: "/new_project",
+        _after(_upload(EXAMPLE_MODEL, EXAMPLE_DATASET), _named("Options", "Decide by hand")),
+        is_main=True,
+    ),
     Shot("techniques", lambda shown: "/techniques", is_main=True),
     Shot("not-found", lambda shown: "/run?run=nothing"),
-)
+)  # fmt: skip
 """Taken of an app without projects."""
 PLOT = ".st-key-project-chart .js-plotly-plot .main-svg"
 FULL = (
@@ -108,8 +145,18 @@ FULL = (
         lambda shown: f"/project?project={shown.project_id}&selected={','.join(shown.compared)}",
         waits_for=PLOT,
     ),
+    Shot("project-alone", lambda shown: f"/project?project={shown.alone_id}", waits_for=PLOT),
     Shot("run", lambda shown: f"/run?run={shown.chain_id}", is_main=True),
     Shot("run-speed", lambda shown: f"/run?run={shown.int8_id}", _measure, ".st-key-run-speed", is_main=True),
+    Shot(
+        "run-flips", lambda shown: f"/run?run={shown.chain_id}", _open("run-changes-0-flips"),
+        ".st-key-run-changes-0-flips", is_main=True,
+    ),
+    Shot("run-try", lambda shown: f"/run?run={shown.chain_id}", _try, ".st-key-run-try", is_main=True),
+    Shot(
+        "run-sensitivity", lambda shown: f"/run?run={shown.chain_id}", _measure_layers, ".st-key-run-sensitivity",
+        is_main=True,
+    ),
     Shot("run-handovers", lambda shown: f"/run?run={shown.chain_id}", _open("run-handovers"), ".st-key-run-handovers"),
     Shot("run-layers", lambda shown: f"/run?run={shown.chain_id}", _open("run-layers"), ".st-key-run-layers"),
     Shot("run-weights", lambda shown: f"/run?run={shown.chain_id}", _open("run-weights"), ".st-key-run-weights"),
@@ -124,10 +171,9 @@ FULL = (
     Shot("run-origin", lambda shown: f"/run?run={shown.chain_id}", _open("run-origin"), ".st-key-run-origin"),
     Shot("run-log", lambda shown: f"/run?run={shown.pruned_id}", _open("run-log"), ".st-key-run-log"),
     Shot("run-trained", lambda shown: f"/run?run={shown.pruned_id}"),
-    Shot("run-baseline", lambda shown: f"/run?run={shown.baseline_id}"),
+    Shot("run-baseline", lambda shown: f"/run?run={shown.baseline_id}", _open("run-layers", "run-graph")),
     Shot("run-failed", lambda shown: f"/run?run={shown.failed_id}", is_main=True),
-    *([Shot("presentation", lambda shown: f"/presentation?project={shown.project_id}")]
-      if (ROOT / "pages" / "presentation.py").exists() else []),
+    Shot("presentation", lambda shown: f"/presentation?project={shown.project_id}", is_main=True),
 )  # fmt: skip
 """Taken of an app with the example and its runs."""
 AT_WORK = (

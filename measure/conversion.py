@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 NumberFormat = Literal["float32", "dynamic_range", "weight_only", "float16", "int8", "int8_weights_int16_activations"]
+PACKED_BITS = 4
+"""Two weights a byte; weights of fewer bits are stored so, too."""
 STATIC: tuple[NumberFormat, ...] = ("int8", "int8_weights_int16_activations")
 """Formats whose arithmetic is integer, in ranges that are calibrated beforehand."""
 
@@ -44,6 +46,8 @@ class Conversion:
     in the model and known to the converter only."""
     weights: WeightQuantization = WeightQuantization()
     """How kernels are rounded; other than the defaults only after training."""
+    trained_bits: int = 8
+    """Fewest bits that any weights were trained for, 2 to 8; 4 and fewer are packed, two to a byte."""
     sparse: bool = False
     """Zeros take no bytes of the file: its kernels store which weights are not zero, and these."""
 
@@ -61,6 +65,12 @@ class Conversion:
         asked = _NOT_SPARSE.get(self.number_format)
         if asked:
             return [f"Sparse encoding {asked} Turn `sparse_encoding` off, or choose mode int8 or float16."]
+        if self.trained_bits <= PACKED_BITS:
+            return [
+                f"Sparse encoding and training in {self.trained_bits} bits cannot go together: the converter crashes on "
+                f"sparse kernels of {PACKED_BITS} bits and fewer. Turn `sparse_encoding` off, or train all layers in "
+                f"more than {PACKED_BITS} bits."
+            ]
         if self.float_layers:
             return [
                 "Sparse encoding and layers left as they are by quantization cannot go together: only the converter "
@@ -84,3 +94,11 @@ _NOT_SPARSE: dict[NumberFormat, str] = {
     "convolutions with sparse kernels there.",
 }
 """Formats whose sparse files fail -> how, as found with LiteRT 2.3 (XNNPACK)."""
+
+
+def integers_in_and_out_of_a_loop(io_dtype: str) -> str:
+    """Return why a model with a recurrent layer that becomes a loop cannot have integer inputs and outputs."""
+    return (
+        f"`io_dtype` {io_dtype} needs a model without loops, but a recurrent layer of this one becomes a loop, whose "
+        "arithmetic stays float32. Choose io_dtype float32."
+    )

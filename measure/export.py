@@ -12,7 +12,7 @@ import numpy as np
 
 from intake.errors import DoesNotFit
 from intake.keras_env import tensorflow
-from measure.conversion import STATIC, Conversion
+from measure.conversion import STATIC, Conversion, integers_in_and_out_of_a_loop
 from measure.float_layers import quantize_calibrated
 from measure.loops import is_recurrent
 from measure.plain_zeros import with_plain_zeros
@@ -92,10 +92,7 @@ def _without_calibration(served: _Served, conversion: Conversion) -> Conversion:
     if conversion.number_format != "int8" or not has_loop(bytes(served.converter().convert())):
         return conversion
     if conversion.io_dtype != "float32":
-        raise DoesNotFit(
-            f"{conversion.io_dtype} inputs and outputs need a model without loops, but a recurrent layer of this one "
-            "becomes a loop, whose arithmetic stays float32. Choose float32 inputs and outputs."
-        )
+        raise DoesNotFit(integers_in_and_out_of_a_loop(conversion.io_dtype))
     return replace(conversion, representative_samples=0, sparse=False)  # float arithmetic on sparse int8 fails
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 ALIGNMENT_BYTES = 16
@@ -67,3 +68,23 @@ def _aligned_buffer() -> type:
             return super().Pack(builder)
 
     return AlignedBuffer
+
+
+def largest_computed_bytes(tflite: bytes) -> int:
+    """Return the size of the largest tensor that a call of a file computes, for the batch that the file was made with."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(tflite, 0)
+    graph = model.Subgraphs(0)
+    tensors = [graph.Tensors(index) for index in range(graph.TensorsLength())]
+    computed = [tensor for tensor in tensors if not model.Buffers(tensor.Buffer()).DataLength()]
+    return max((_bytes_of(tensor) for tensor in computed), default=0)
+
+
+def _bytes_of(tensor: Any) -> int:
+    sizes = [tensor.Shape(index) for index in range(tensor.ShapeLength())]
+    return _ITEM_BYTES.get(tensor.Type(), 4) * math.prod(sizes)
+
+
+_ITEM_BYTES = {1: 2, 3: 1, 4: 8, 6: 1, 7: 2, 9: 1}
+"""TensorType of the schema -> bytes, where they are not 4: float16, uint8, int64, bool, int16, int8."""

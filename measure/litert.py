@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from intake.errors import DoesNotFit
+from measure.flatbuffer import largest_computed_bytes
 
 WARM_UP_CALLS = 10
 LATENCY_SECONDS = 1.0
@@ -22,7 +23,14 @@ SLOWEST_SECONDS = 10.0
 """Measuring latency ends after about this long whatever the number of calls."""
 
 
-def predict(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int = 256, threads: int = 1) -> list[np.ndarray]:
+LARGEST_BATCH = 256
+LARGEST_TENSOR_BYTES = 2 * 2**20
+"""Batches whose largest tensor is no larger stay in the processor's caches; larger ones take longer for each sample."""
+
+
+def predict(
+    tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int | None = None, threads: int = 1
+) -> list[np.ndarray]:
     """Return what the file answers: for each output float32 (n, *output_shape).
 
     Integer inputs and outputs are quantized and dequantized with the scale and zero point in the file.
@@ -30,7 +38,8 @@ def predict(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int = 256, 
     Args:
         tflite: content of the file.
         inputs: for each input of the model an array (n, *input_shape), preprocessed, n >= 1.
-        batch_size: samples per call, where the file allows another batch than it was made with.
+        batch_size: samples a call, where the file allows another batch than it was made with and answers the same;
+            None: as many as are quickest.
         threads: CPU threads, at least 1.
 
     Raises:
@@ -38,11 +47,16 @@ def predict(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int = 256, 
     """
     few = [array[:4] for array in inputs]
     try:
+        batch_size = batch_size or _quickest_batch(tflite)
         if batch_size > 1 and _batches_agree(tflite, few, threads):
             return _predict(tflite, inputs, min(batch_size, len(inputs[0])), threads)
         return _predict(tflite, inputs, 1, threads)
     except (RuntimeError, ValueError) as error:
         raise DoesNotFit(f"LiteRT cannot run the exported file. It says: {str(error).splitlines()[0]}") from error
+
+
+def _quickest_batch(tflite: bytes) -> int:
+    return max(1, min(LARGEST_BATCH, LARGEST_TENSOR_BYTES // max(1, largest_computed_bytes(tflite))))
 
 
 def _batches_agree(tflite: bytes, few: Sequence[np.ndarray], threads: int) -> bool:
@@ -65,13 +79,14 @@ def _predict(tflite: bytes, inputs: Sequence[np.ndarray], batch_size: int, threa
     full = count - count % batch_size
     answers: list[list[np.ndarray]] = []
     interpreter = ready_interpreter(tflite, inputs, batch_size, threads)
+    details = interpreter.get_input_details(), interpreter.get_output_details()
     for start in range(0, full, batch_size):
         if start and not forgets_state(interpreter):
             interpreter = ready_interpreter(tflite, inputs, batch_size, threads)
-        answers.append(_invoke(interpreter, [array[start : start + batch_size] for array in inputs]))
+        answers.append(_invoke(interpreter, details, [array[start : start + batch_size] for array in inputs]))
     if full < count:
         rest = [array[full:] for array in inputs]
-        answers.append(_invoke(ready_interpreter(tflite, inputs, len(rest[0]), threads), rest))
+        answers.append(_invoke(ready_interpreter(tflite, inputs, len(rest[0]), threads), details, rest))
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 
@@ -100,15 +115,24 @@ def forgets_state(interpreter: Any) -> bool:
     return True
 
 
-def _invoke(interpreter: Any, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
-    set_inputs(interpreter, batch)
+_Details = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+"""Of inputs and of outputs. Asking for them takes longer than a call of a small file."""
+
+
+def _invoke(interpreter: Any, details: _Details, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+    sources, targets = details
+    _set(interpreter, sources, batch)
     interpreter.invoke()
-    return [dequantized(interpreter.get_tensor(target["index"]), target) for target in interpreter.get_output_details()]
+    return [dequantized(interpreter.get_tensor(target["index"]), target) for target in targets]
 
 
 def set_inputs(interpreter: Any, batch: Sequence[np.ndarray]) -> None:
     """Give an interpreter its inputs, quantized where the file wants integers."""
-    for source, values in zip(interpreter.get_input_details(), batch, strict=True):
+    _set(interpreter, interpreter.get_input_details(), batch)
+
+
+def _set(interpreter: Any, sources: list[dict[str, Any]], batch: Sequence[np.ndarray]) -> None:
+    for source, values in zip(sources, batch, strict=True):
         interpreter.set_tensor(source["index"], _quantized(values, source))
 
 

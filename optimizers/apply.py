@@ -11,8 +11,7 @@ import numpy as np
 from intake.fit import Fit
 from intake.keras_env import keras2
 from measure.export import Conversion
-from measure.facts import Fact, WeightOf
-from measure.weights import WeightTensor
+from measure.facts import WeightOf
 from optimizers import facts_of
 from optimizers.batch_statistics import (
     SAMPLE_BYTES,
@@ -26,6 +25,7 @@ from optimizers.batch_statistics import (
 from optimizers.checkpoint import Checkpoints, Journey, Standing
 from optimizers.fine_tuning import FineTuning, TrainingPlan
 from optimizers.kept import Keeper, Kept, won_by
+from optimizers.promises import Claim
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import clone_with_weights, require_weights
 from optimizers.training import OnEpoch, Trained, train
@@ -47,18 +47,6 @@ class TrainingData(Protocol):
 
     def representative(self, count: int, seed: int) -> Sequence[np.ndarray]:
         """For each input of the model (count or fewer, *input_shape), preprocessed training samples."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What one step promised of which weights, to be verified on the exported file."""
-
-    step: RecipeStep
-    weights: list[WeightOf]
-
-    def verify(self, tensors: list[WeightTensor]) -> list[Fact]:
-        """Return what was asked beside what the file shows."""
-        return self.step.entry.verify(self.step.checked_params, self.weights, tensors)
 
 
 @dataclass(frozen=True)

@@ -96,20 +96,14 @@ class BestEpoch:
         best = self
 
         class Watch(keras2().callbacks.Callback):  # type: ignore[misc]
-            steps = 0
-
             def training_state(self) -> dict[str, Any]:
-                return {"steps": self.steps, **best.kept()}
+                return best.kept()
 
             def restore_training_state(self, arrays: Arrays) -> None:
-                self.steps = int(arrays["steps"])
                 best.bring_back(arrays)
 
-            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-                self.steps += 1
-
             def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-                if best.sees(epoch + 1, self.steps, dict(logs or {})):
+                if best.sees(epoch + 1, int(self.model.optimizer.iterations), dict(logs or {})):
                     self.model.stop_training = True
 
         return Watch()

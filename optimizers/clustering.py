@@ -92,6 +92,16 @@ class Clustering(Technique):
                 f"{', '.join(both)}. Take them out of one of the two."
             )
 
+    def advice(self, params: ClusteringParams, settings: FineTuning | None) -> list[str]:
+        """A shared value moves by the gradients of all its weights together, which SGD follows as they are."""
+        if settings is None or settings.optimizer != "sgd" or settings.learning_rate < _FAST_FOR_SGD:
+            return []
+        return [
+            f"Clustering with `optimizer` sgd often goes astray at `learning_rate` {settings.learning_rate:g}: each value "
+            "moves by the gradients of all weights that share it. Choose adam, or a learning rate below "
+            f"{_FAST_FOR_SGD:g}."
+        ]
+
     def wrap(
         self,
         model: Any,
@@ -299,6 +309,8 @@ def _shared(layer: Any, kernel: Kernel, params: ClusteringParams, kept: Kept) ->
     )
 
 
+_FAST_FOR_SGD = 0.003
+"""Learning rate from which on SGD was seen to lose the accuracy that clustering leaves; how soon depends on the model."""
 LARGEST_LOOKUP = 2**28
 """TFMOT compares each weight with each centroid at once: weights times clusters, in elements of 4 bytes."""
 

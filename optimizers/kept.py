@@ -81,7 +81,7 @@ class Keeper:
         bring_back = self.bring_back
 
         class KeepWhatWasWon(keras2().callbacks.Callback):  # type: ignore[misc]
-            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            def after_step(self) -> None:
                 bring_back()
 
         return KeepWhatWasWon()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from measure.loops import becomes_a_loop, is_recurrent
@@ -32,18 +33,20 @@ _IN_A_LOOP = {
 _WRAPPERS = ("Bidirectional", "TimeDistributed")
 
 
-def operation_of(layer: Any, kernel: Kernel) -> str:
+def operation_of(layer: Any, kernel: Kernel, outputs: Sequence[Any]) -> str:
     """Return the operation's name in the schema, or "" where the class of the layer does not tell.
 
     Args:
         layer: of a built tf_keras model.
         kernel: one of its kernels.
+        outputs: of the model.
     """
     name = type(layer).__name__
     if name in _WRAPPERS:
         name = type(layer.layer).__name__
     if is_depthwise(kernel):
         return "DEPTHWISE_CONV_2D"
-    if is_recurrent(layer) and (becomes_a_loop(layer) or getattr(getattr(layer, "layer", layer), "unroll", False)):
+    is_unrolled = getattr(getattr(layer, "layer", layer), "unroll", False)
+    if is_recurrent(layer) and (is_unrolled or becomes_a_loop(layer, outputs)):
         return _IN_A_LOOP.get(name, "")
     return _BY_CLASS.get(name, "")

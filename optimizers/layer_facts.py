@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -82,37 +83,43 @@ def layer_facts(model: Any, obstacle_of: Any) -> tuple[LayerFacts, ...]:
     inputs = keras2().layers.InputLayer
     dense = obstacles_to_sparse_inference(model)
     return tuple(
-        _facts(layer, obstacle_of(layer), dense.get(layer.name, ""))
+        _facts(layer, obstacle_of(layer), dense.get(layer.name, ""), model.outputs)
         for layer in model.layers
         if not isinstance(layer, inputs)
     )
 
 
-def _facts(layer: Any, obstacles: dict[str, str], sparse_inference_obstacle: str) -> LayerFacts:
+def _facts(layer: Any, obstacles: dict[str, str], sparse_inference_obstacle: str, outputs: Sequence[Any]) -> LayerFacts:
     return LayerFacts(
         name=layer.name,
         class_name=type(layer).__name__,
         parameters=sum(int(weight.shape.num_elements()) for weight in layer.weights),
-        kernels=tuple(kernel_facts(layer, kernel) for kernel in kernels_of(layer)),
+        kernels=tuple(kernel_facts(layer, kernel, outputs) for kernel in kernels_of(layer)),
         inputs=_inputs(layer),
         is_rescaled=_is_followed_by_batch_normalization(layer),
         has_rescaled_inputs=_comes_after_batch_normalization(layer),
         input_rank=_input_rank(layer),
-        becomes_a_loop=becomes_a_loop(layer),
+        becomes_a_loop=becomes_a_loop(layer, outputs),
         obstacles=obstacles,
         sparse_inference_obstacle=sparse_inference_obstacle,
     )
 
 
-def kernel_facts(layer: Any, kernel: Kernel) -> KernelFacts:
-    """Return the facts of one kernel of a built tf_keras layer."""
+def kernel_facts(layer: Any, kernel: Kernel, outputs: Sequence[Any] = ()) -> KernelFacts:
+    """Return the facts of one kernel of a built tf_keras layer.
+
+    Args:
+        layer: of a model.
+        kernel: one of its kernels.
+        outputs: of the model; without them, the `operation` of a recurrent layer may be wrong.
+    """
     return KernelFacts(
         name=kernel.name,
         size=kernel.size,
         is_depthwise=is_depthwise(kernel),
         shape=tuple(kernel.variable.shape.as_list()),
         input_axis=input_axis(layer, kernel),
-        operation=operation_of(layer, kernel),
+        operation=operation_of(layer, kernel, outputs),
     )
 
 

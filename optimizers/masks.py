@@ -28,26 +28,26 @@ class Masks:
 
     def __init__(self, kernels: Sequence[MaskedKernel]) -> None:
         tf = tensorflow()
-        self._step, self._kernels = 0, kernels
+        self._kernels = kernels
+        self._step = tf.Variable(0, trainable=False, dtype="int64")
         self._masks = [tf.Variable(tf.ones_like(kernel.variable), trainable=False) for kernel in kernels]
+        self.next_step = tf.function(self._next_step, autograph=False)
+        self.apply = tf.function(self._apply, autograph=False)
 
-        def apply() -> None:
-            for kernel, mask in zip(kernels, self._masks, strict=True):
-                kernel.variable.assign(kernel.variable * mask)
-
-        self._apply = tf.function(apply)
-
-    def next_step(self) -> None:
+    def _next_step(self) -> None:
         """Go on to the next optimizer step, prune where it is time, and keep at zero what was pruned."""
-        self._step += 1
-        step = tensorflow().constant(self._step, "int64")
+        tf = tensorflow()
+        self._step.assign_add(1)
         schedules = {id(kernel.schedule): kernel.schedule for kernel in self._kernels}
-        now = {key: schedule(step) for key, schedule in schedules.items()}
+        now = {key: schedule(self._step) for key, schedule in schedules.items()}
         for kernel, mask in zip(self._kernels, self._masks, strict=True):
             is_time, sparsity = now[id(kernel.schedule)]
-            if bool(is_time):
-                mask.assign(kernel.mask(kernel.variable.numpy(), float(sparsity)))
+            mask.assign(tf.cond(is_time, _new_mask(kernel, sparsity), mask.read_value))
         self._apply()
+
+    def _apply(self) -> None:
+        for kernel, mask in zip(self._kernels, self._masks, strict=True):
+            kernel.variable.assign(kernel.variable * mask)
 
     def sparsity(self) -> float:
         """Share of zeros over all the kernels, 0 to 1."""
@@ -62,20 +62,35 @@ class Masks:
         class MaskKernels(keras2().callbacks.Callback):  # type: ignore[misc]
             def training_state(self) -> dict[str, Any]:
                 kept = {f"mask/{index}": mask.numpy() for index, mask in enumerate(masks._masks)}
-                return {"step": masks._step, **kept}
+                return {"step": masks._step.numpy(), **kept}
 
             def restore_training_state(self, arrays: Arrays) -> None:
-                masks._step = int(arrays["step"])
+                masks._step.assign(int(arrays["step"]))
                 for index, mask in enumerate(masks._masks):
                     mask.assign(arrays[f"mask/{index}"])
 
-            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            def before_step(self) -> None:
                 masks.next_step()
 
             def on_test_begin(self, logs: Any = None) -> None:
-                masks._apply()
+                masks.apply()
 
             def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-                masks._apply()
+                masks.apply()
 
         return MaskKernels()
+
+
+def _new_mask(kernel: MaskedKernel, sparsity: Any) -> Callable[[], Any]:
+    """Return what makes the mask of a kernel at a sparsity, within TensorFlow's graph."""
+
+    def make() -> Any:
+        made = tensorflow().numpy_function(_masked(kernel), [kernel.variable, sparsity], kernel.variable.dtype)
+        made.set_shape(kernel.variable.shape)
+        return made
+
+    return make
+
+
+def _masked(kernel: MaskedKernel) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    return lambda weights, sparsity: kernel.mask(weights, float(sparsity)).astype(weights.dtype, copy=False)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from intake.errors import InvalidParams
-from measure.conversion import STATIC, Conversion, WeightQuantization
+from measure.conversion import STATIC, Conversion, WeightQuantization, integers_in_and_out_of_a_loop
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.plain_tools import NeedsTare
 from measure.quantizer import LEAST_WEIGHTS
@@ -113,6 +113,8 @@ class PostTrainingQuantization(Technique):
         found = super().treatments(layers, params)
         if params.mode not in STATIC or not any(layer.becomes_a_loop for layer in layers):
             return found
+        if params.io_dtype != "float32":
+            raise InvalidParams(integers_in_and_out_of_a_loop(params.io_dtype))
         conversion = self.conversion(params, Conversion())
         return tuple(
             _stored_beside_a_loop(layer, conversion) if treatment.verdict == "acts" else treatment

@@ -146,17 +146,20 @@ def contradictions(params: PruningParams) -> list[str]:
     found = []
     if params.is_polynomial:
         if params.begin >= params.end:
-            found.append(f"`begin` must be before `end`, got begin={params.begin:g} and end={params.end:g}.")
+            found.append(
+                f"`begin` must be before `end`, got begin={params.begin:g} and end={params.end:g}. Lower `begin`, or raise "
+                "`end`."
+            )
         if params.initial_sparsity > params.final_sparsity:
             found.append(
                 "`initial_sparsity` must not be above `final_sparsity`, got "
-                f"{params.initial_sparsity:g} and {params.final_sparsity:g}."
+                f"{params.initial_sparsity:g} and {params.final_sparsity:g}. Lower the first, or raise the second."
             )
     if params.structure == "m_by_n":
         if params.sparsity_m >= params.sparsity_n:
             found.append(
                 "`sparsity_m` must be below `sparsity_n`, or nothing would be left, got "
-                f"{params.sparsity_m} and {params.sparsity_n}."
+                f"{params.sparsity_m} and {params.sparsity_n}. Lower the first, or raise the second."
             )
         if params.layer_sparsity:
             found.append(
@@ -172,6 +175,7 @@ def contradictions(params: PruningParams) -> list[str]:
     both = sorted(set(params.layer_sparsity) & set(params.leave_as_is))
     if both:
         found.append(
-            f"`layer_sparsity` gives targets to layers that `leave_as_is` leaves as they are: {', '.join(both)}."
+            f"`layer_sparsity` gives targets to layers that `leave_as_is` leaves as they are: {', '.join(both)}. "
+            "Take them out of one of the two."
         )
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from intake.errors import InvalidParams
+from measure.conversion import PACKED_BITS
 from measure.export import Conversion
 from measure.facts import Fact, WeightOf
 from measure.loops import becomes_a_loop
@@ -26,7 +27,7 @@ from optimizers.post_training_quantization import in_a_loop, quantized_kernels, 
 from optimizers.quantization_scheme import WeightScheme, float_weights, last_part, quantization_aware
 from optimizers.technique import Technique, TechniqueParams, Wrapped, clone_with_weights
 from optimizers.treatment import Treatment, acts, left
-from optimizers.weight_bits import PACKED_BITS, in_bits, rounded_to_bits, verify_bits, why_eight_bits
+from optimizers.weight_bits import in_bits, rounded_to_bits, verify_bits, why_eight_bits
 from optimizers.weight_ranges import WeightRange
 
 Bits = Annotated[int, Field(ge=2, le=8)]
@@ -125,7 +126,7 @@ class QuantizationAwareTraining(Technique):
         """Annotate what TFMOT can emulate, then start every range from real activations."""
         model = clone_with_weights(model)  # stripped of earlier wrappers, layers look as if they were called twice
         emulated = emulated_layers(model, params.leave_as_is)
-        if not emulated or any(becomes_a_loop(layer) for layer in model.layers):
+        if not emulated or any(becomes_a_loop(layer, model.outputs) for layer in model.layers):
             return Wrapped(model)  # there is nothing to emulate, or the file could not keep the ranges
         chosen = {weight.layer: weight.bits for weight in weights}
         bits = {name: chosen.get(name, 8) for name in emulated}
@@ -157,6 +158,7 @@ class QuantizationAwareTraining(Technique):
             number_format="int8",
             representative_samples=params.representative_samples,
             float_layers=params.leave_as_is,
+            trained_bits=params.fewest_bits,
         )
 
     def obstacle(self, layer: Any) -> str:

@@ -145,14 +145,18 @@ def problems_between(steps: Sequence[RecipeStep]) -> list[str]:
     problems = []
     converting = [step.entry.title for step in steps if step.entry.converts]
     if len(converting) > 1:
-        problems.append(f"Only one technique can decide the number format of the file, got {' and '.join(converting)}.")
+        problems.append(
+            f"Only one technique can decide the number format of the file, got {' and '.join(converting)}. Leave the "
+            f"{'other' if len(converting) == 2 else 'others'} out."
+        )
     elif any(step.entry.converts for step in steps[:-1]):
-        problems.append(f"{converting[0]} must be the last step: it decides how the file is written.")
+        problems.append(
+            f"{converting[0]} must be the last step: it decides how the file is written. Move it to the end."
+        )
     for number, step in enumerate(steps):
         entry = step.entry
         lost = [
-            f"{earlier.entry.title} must come after {entry.title}, or be left out: training again would undo the "
-            f"{_WINS[win]} that it won."
+            _lost(earlier.entry.title, entry.title, _WINS[win])
             for earlier in steps[:number]
             if step.fine_tuning is not None and (win := earlier.entry.wins) and win not in entry.keeps
         ]
@@ -164,6 +168,13 @@ def problems_between(steps: Sequence[RecipeStep]) -> list[str]:
         conversion = step.entry.conversion(step.checked_params, conversion)
     problems += conversion.problems()
     return list(dict.fromkeys(problems))
+
+
+def _lost(earlier: str, later: str, won: str) -> str:
+    why = f"training again would undo the {won} that it won"
+    if earlier == later:
+        return f"{earlier} cannot come twice: {why}. Leave one of the two out."
+    return f"{earlier} must come after {later}: {why}. Move it behind, or leave one of the two out."
 
 
 _WINS = {"zeros": "zeros", "values": "shared values"}

@@ -69,7 +69,7 @@ class SharedWeights:
             def on_train_begin(self, logs: Any = None) -> None:
                 shared.share()
 
-            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            def after_step(self) -> None:
                 shared.follow()
 
         return ShareWeights()

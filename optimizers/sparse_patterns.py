@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -10,15 +11,23 @@ Pooling = Literal["AVG", "MAX"]
 
 
 def largest_kept(weights: np.ndarray, sparsity: float) -> np.ndarray:
-    """Return a mask of 0 and 1 with round(sparsity * size) zeros, where the magnitudes are smallest.
+    """Return a mask of 0 and 1 with `zeros_for` zeros, where the magnitudes are smallest.
 
     TFMOT compares with a threshold instead and keeps all weights that equal it, so kernels with many equal weights
     (clustered or quantized before) stay denser than asked.
     """
     mask = np.ones(weights.size, weights.dtype)
-    count = min(round(sparsity * weights.size), weights.size - 1)
+    count = zeros_for(sparsity, weights.size)
     mask[np.argsort(np.abs(weights.reshape(-1)), kind="stable")[:count]] = 0
     return mask.reshape(weights.shape)
+
+
+def zeros_for(sparsity: float, size: int) -> int:
+    """Return how many of `size` weights must be zero for no smaller a share than `sparsity`; one is left at least.
+
+    The share may come from float32, whose 0.8 is a little more than 0.8: what is below a millionth of it does not count.
+    """
+    return min(math.ceil(round(sparsity, 6) * size - 1e-6), size - 1)
 
 
 def largest_blocks_kept(

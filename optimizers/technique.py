@@ -75,6 +75,10 @@ class Technique:
     def check(self, params: Any) -> None:
         """Raise InvalidParams where declared values contradict each other. Each alone was checked before."""
 
+    def advice(self, params: Any, settings: FineTuning | None) -> list[str]:
+        """Return which of the values rarely go well, in sentences that say what to do instead."""
+        return []
+
     def wrap(
         self,
         model: Any,

@@ -11,6 +11,7 @@ from intake.errors import InvalidParams, UserError
 from intake.fit import Fit
 from intake.keras_env import keras2, tensorflow
 from optimizers.best_epoch import BestEpoch
+from optimizers.between_steps import between_steps, take_several_steps
 from optimizers.checkpoint import Arrays, Journey, TrainingState, epoch_watch
 from optimizers.fine_tuning import NO_VALIDATION, FineTuning
 from optimizers.known_shapes import known_shapes
@@ -18,7 +19,8 @@ from optimizers.learning_rates import learning_rate
 from optimizers.losses import losses, metrics
 
 OnStep = Callable[[int, dict[str, float]], None]
-"""Called after an optimizer step (1, 2, ...) with the running loss and metrics of the epoch."""
+"""Called after some optimizer steps, the first time after one, with their number so far and the running loss and metrics
+of the epoch; and at the end of each epoch."""
 OnEpoch = Callable[[int, int, dict[str, float]], None]
 """Called after an epoch with (epoch from 1, optimizer steps so far, loss, metric, val_loss, val_metric, ...)."""
 
@@ -83,14 +85,14 @@ def train(
     compile_for(model, fit, settings, settings.epochs * max(1, len(batches)))
     reporting = _reporting(on_step, on_epoch, settings)
     best = BestEpoch(model, settings, settled_step) if settings.chooses_an_epoch else None
-    all_callbacks = [*callbacks, *([best.callback()] if best else []), reporting]
+    all_callbacks = [*callbacks, *([best.callback()] if best else []), reporting, take_several_steps(model)]
     first_epoch = 0
     if journey is not None:
         state = TrainingState(model, all_callbacks)
         all_callbacks.append(epoch_watch(journey, state, settings.epochs))
         first_epoch = _go_on(journey, state, batches)
     if not (best is not None and best.is_over):
-        with known_shapes(model):
+        with known_shapes(model), between_steps(model, callbacks):
             model.fit(
                 batches,
                 initial_epoch=first_epoch,
@@ -126,10 +128,10 @@ def _reporting(on_step: OnStep, on_epoch: OnEpoch, settings: FineTuning) -> Any:
             self.steps, self.epochs = int(arrays["steps"]), int(arrays["epochs"])
 
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            self.steps += 1
+            self.steps = int(self.model.optimizer.iterations)
             if not math.isfinite((logs or {}).get("loss", 0.0)):
                 raise TrainingDiverged(
-                    f"The loss became {(logs or {})['loss']} at step {self.steps}, with optimizer "
+                    f"The loss became {(logs or {})['loss']} by step {self.steps}, with optimizer "
                     f"{settings.optimizer} and learning rate {settings.learning_rate:g}. Choose a learning rate "
                     "ten times lower, or check that the preprocessing matches the model."
                 )

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from measure.conversion import PACKED_BITS
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.layer_facts import LayerFacts
 
-PACKED_BITS = 4
-"""Two weights a byte; weights of fewer bits are stored so, too."""
 _LOW_BIT_LAYERS = ("Conv2D", "Dense")
 
 

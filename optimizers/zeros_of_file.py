@@ -7,7 +7,7 @@ import numpy as np
 from measure.facts import Fact, WeightOf, located, not_located
 from measure.weights import WeightTensor
 from optimizers.pruning_params import PruningParams
-from optimizers.sparse_patterns import most_kept_in_a_group, zeros_in_whole_blocks
+from optimizers.sparse_patterns import most_kept_in_a_group, zeros_for, zeros_in_whole_blocks
 
 
 def verify_zeros(params: PruningParams, weights: list[WeightOf], tensors: list[WeightTensor]) -> list[Fact]:
@@ -26,17 +26,28 @@ def verify_zeros(params: PruningParams, weights: list[WeightOf], tensors: list[W
 def _asked(params: PruningParams, weight: WeightOf) -> str:
     if params.structure == "m_by_n":
         return f"at least {params.sparsity_m} zeros in every {params.sparsity_n} inputs"
-    in_blocks = params.takes_blocks(weight.layer, weight.shape)
-    where = f" in whole blocks of {params.block_height}x{params.block_width}" if in_blocks else ""
-    return f"at least {params.sparsity_of(weight.layer):.1%} zeros{where}"
+    sparsity = params.sparsity_of(weight.layer)
+    if params.takes_blocks(weight.layer, weight.shape):
+        block = f"{params.block_height}x{params.block_width}"
+        return f"{_percent(sparsity)} zeros in whole blocks of {block}, to the nearest block"
+    if zeros_for(sparsity, weight.size) < sparsity * weight.size - 1e-6 * weight.size:
+        return "zeros but for one weight"
+    return f"at least {_percent(sparsity)} zeros"
+
+
+def _percent(share: float) -> str:
+    """The share as it was asked for, not rounded to something else: "80.0%", "99.95%"."""
+    text = f"{share * 100:.8g}"
+    return f"{text if '.' in text else text + '.0'}%"
 
 
 def _measured(params: PruningParams, weight: WeightOf, tensor: WeightTensor) -> tuple[str, bool | None]:
-    """Return what the file shows, and whether that is what was asked, to within what rounding can cost."""
+    """Return what the file shows, and whether that is what was asked."""
     asked = params.sparsity_of(weight.layer)
     in_blocks = params.takes_blocks(weight.layer, weight.shape)
     if not in_blocks and params.structure != "m_by_n":
-        return f"{tensor.zero_share:.2%} zeros", tensor.zero_share >= asked - 1 / tensor.size
+        zeros = int(tensor.zeros.sum())
+        return f"{zeros / tensor.size:.2%} zeros", zeros >= zeros_for(asked, tensor.size)
     turned = _inputs_first(tensor.zeros, weight.shape)
     if not turned:
         return "stored in another shape, which leaves no telling what was together", None

@@ -41,7 +41,7 @@ with left:
         st.subheader("At work")
         active_runs(project.project_id, active)
     count = len(matching(runs, RunFilter(archived=wanted.archived)))
-    draw_table(project, frame, baseline, chosen, count, any(run.owner for run in runs))
+    draw_table(project, frame, baseline, chosen, count, axes, any(run.owner for run in runs))
     draw_comparison(project, chosen, measured)
     layers = st.container(key="project:layers")
 if right is not None:

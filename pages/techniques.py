@@ -9,7 +9,10 @@ from ui.session import begin_page
 
 begin_page()
 st.title("Techniques")
-st.markdown("Each run applies one technique, or two that go together. What follows is what the forms are made of.")
+st.markdown(
+    "Each run applies one technique, or several in a row: the form offers what can follow, and says of the others why "
+    "they cannot. Below is what the forms are made of."
+)
 for entry in TECHNIQUES:
     with st.container(border=True, key=f"technique:{entry.name}"):
         st.subheader(entry.title)

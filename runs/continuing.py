@@ -1,9 +1,13 @@
-"""Going on from where another run of the same project ended, instead of carrying its steps out again."""
+"""Going on from where another run of the same project ended, instead of carrying its steps out again.
+
+Either because somebody said so, or because the other has carried out the same first steps: the same settings and seed
+come to the same weights.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +15,7 @@ from intake.errors import InvalidParams, UserError
 from intake.models import inspect_model, load_prepared
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Parent, Project, RunRecord
+from runs.report import read_report
 from runs.store import Store
 
 if TYPE_CHECKING:
@@ -46,7 +51,9 @@ def _filled(steps: Sequence[RecipeStep]) -> list[RecipeStep]:
     return [RecipeStep.checked(step.technique, step.params, step.fine_tuning) for step in steps]
 
 
-def steps_done(record: RunRecord, project: Project, store: Store, model: Any, scratch: Path) -> tuple[Done | None, str]:
+def steps_done(
+    record: RunRecord, project: Project, store: Store, model: Any, scratch: Path, versions: Mapping[str, str]
+) -> tuple[Done | None, str]:
     """Return the steps that a run need not carry out again, and what to say of it; for the worker.
 
     Args:
@@ -55,32 +62,76 @@ def steps_done(record: RunRecord, project: Project, store: Store, model: Any, sc
         store: that has both.
         model: the clean tf_keras model of the project.
         scratch: a folder to open the other run's model in; it is removed again.
+        versions: of the libraries at work; none: only what the run was said to continue counts.
 
     Returns:
-        None and "" where it continues none. None and a sentence where the other's weights cannot be taken: then all
-        steps are to be carried out.
+        None and "" where there is nothing to go on from. None and a sentence where it continues a run whose weights
+        cannot be taken: then all steps are to be carried out.
     """
-    if record.parent is None or not record.is_continuing:
-        return None, ""
-    from optimizers.apply import Done
-
     try:
-        before = store.run(record.parent.run_id)
-        if problem := why_not_continued(before, record.project_id, record.recipe):
-            raise UserError(problem)
-        inspect_model(_model_file(before, project, store), scratch)
-        ended = load_prepared(scratch)
-        require_same_weights(model, ended)
+        before, count = _before(record, store, versions)
+        if before is None:
+            return None, ""
+        ended = _weights_of(before, project, store, model, scratch)
     except (UserError, OSError, ValueError) as error:
+        if not record.is_continuing:
+            return None, ""
         return None, (
             "The weights of the run that it continues could not be taken, so all steps were carried out from the start. "
             f"{' '.join(str(error).split())}"
         )
+    from optimizers.apply import Done
+
+    steps = "step 1 was" if count == 1 else f"steps 1 to {count} were"
+    why = "" if record.is_continuing else ", which had the same settings and the same seed in them"
+    return Done(count, ended), f"Goes on from the weights of {before.name}: {steps} not carried out again{why}."
+
+
+def _before(record: RunRecord, store: Store, versions: Mapping[str, str]) -> tuple[RunRecord | None, int]:
+    """The run to go on from, and how many steps it has carried out."""
+    if record.parent is None or not record.is_continuing:
+        return _same_beginning(record, store, versions) if versions else (None, 0)
+    before = store.run(record.parent.run_id)
+    if problem := why_not_continued(before, record.project_id, record.recipe):
+        raise UserError(problem)
+    return before, len(before.recipe.steps)
+
+
+def _same_beginning(record: RunRecord, store: Store, versions: Mapping[str, str]) -> tuple[RunRecord | None, int]:
+    """The newest of the finished runs that have trained the most of the first steps of a recipe, and how many.
+
+    A run of the same recipe is none: whoever runs it once more wants to see it once more.
+    """
+    steps = record.recipe.steps
+    if not trained_steps(record.recipe):
+        return None, 0
+    shared = [
+        (count, run)
+        for run in store.newest_finished(record.project_id)
+        if run.recipe != record.recipe
+        and 0 < (count := trained_steps(run.recipe)) < len(steps)
+        and run.recipe.steps[:count] == steps[:count]
+    ]
+    for count, run in sorted(shared, key=lambda pair: pair[0], reverse=True):
+        report = read_report(store.artifacts(run.run_id))
+        if report is not None and report.one_dnn and report.versions == versions:
+            return run, count
+    return None, 0
+
+
+def trained_steps(recipe: Recipe) -> int:
+    """Return how many of the first steps lead to the weights that a run of the recipe leaves."""
+    return max((number for number, step in enumerate(recipe.steps, 1) if step.fine_tuning is not None), default=0)
+
+
+def _weights_of(run: RunRecord, project: Project, store: Store, model: Any, scratch: Path) -> Any:
+    try:
+        inspect_model(_model_file(run, project, store), scratch)
+        ended = load_prepared(scratch)
+        require_same_weights(model, ended)
+        return ended
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    count = len(before.recipe.steps)
-    steps = "step 1 was" if count == 1 else f"steps 1 to {count} were"
-    return Done(count, ended), f"Goes on from the weights of {before.name}: {steps} not carried out again."
 
 
 def _model_file(run: RunRecord, project: Project, store: Store) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,7 @@ from measure.weights import WeightTensor, read_weights
 from optimizers.apply import Done, Optimized, apply_recipe
 from optimizers.estimate import EstimatedSizes
 from optimizers.fine_tuning import ENOUGH_STEPS, FineTuning
+from optimizers.promises import broken
 from runs.checkpoints import RunCheckpoints, forget_checkpoint
 from runs.continuing import steps_done
 from runs.layer_outcomes import LayerOutcome, layer_outcomes
@@ -152,12 +154,17 @@ class Execution:
         self._project: Project = store.project(self._record.project_id)
         self._progress = ProgressReporter(store, run_id)
         self._started = time.monotonic()
+        self._one_dnn = os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
 
     def _trains(self) -> bool:
         return any(step.settings is not None for step in self._record.recipe.steps)
 
-    def run(self) -> None:
-        """Load, optimize, export, measure, store."""
+    def run(self) -> str:
+        """Load, optimize, export, measure, store.
+
+        Returns:
+            What the exported file does not keep of what was asked, in sentences; "" where it keeps everything.
+        """
         log.info("Run %s: %s", self._record.run_id, self._record.recipe.title)
         self._progress.phase("Loading model and data", 0.0)
         folder = scratch_folder(self._settings, self._record.run_id)
@@ -176,9 +183,10 @@ class Execution:
         tflite = self._convert(optimized.to_convert, optimized.conversion, data)
         self._progress.phase(MEASURING, MEASURING_STARTS)
         (folder / "files").mkdir(parents=True)
-        self._measure(optimized, tflite, data, folder / "files", training_s)
+        lost = self._measure(optimized, tflite, data, folder / "files", training_s)
         shutil.rmtree(folder)
         forget_checkpoint(self._settings, self._record.run_id)
+        return "\n".join(lost)
 
     def _note_random_inputs(self) -> None:
         if self._project.dataset is None and RANDOM_INPUTS_NOTE not in self._record.notes:
@@ -203,8 +211,9 @@ class Execution:
         return ProjectData(dataset, project.fit, Teacher(model, dataset, project.fit, teacher_folder, stored))
 
     def _steps_done(self, model: Any, folder: Path) -> Done | None:
-        """What a run that this one continues has done already; the run is told, once where it is repeated."""
-        done, said = steps_done(self._record, self._project, self._store, model, folder)
+        """What another run has done already; this one is told, once where it is repeated."""
+        versions = _versions() if self._settings.reuse_steps and self._one_dnn else {}
+        done, said = steps_done(self._record, self._project, self._store, model, folder, versions)
         if said and said not in self._record.notes:
             log.info(said)
             self._store.add_note(self._record.run_id, said)
@@ -238,7 +247,10 @@ class Execution:
         seeds = [{**step.params, **(step.fine_tuning or {})}.get("seed") for step in self._record.recipe.steps]
         return next((seed for seed in reversed(seeds) if seed is not None), 0)
 
-    def _measure(self, optimized: Optimized, tflite: bytes, data: ProjectData, folder: Path, training_s: float) -> None:
+    def _measure(
+        self, optimized: Optimized, tflite: bytes, data: ProjectData, folder: Path, training_s: float
+    ) -> list[str]:
+        """Measure and store; return what the file does not keep."""
         packed = packed_files(tflite)
         for name, content in {"model.tflite": tflite, **packed}.items():
             write_whole(folder / name, content)
@@ -246,7 +258,7 @@ class Execution:
         upload = upload_path(self._settings, self._project.model)
         saved = save_as_uploaded(optimized.plain, upload, info, folder)
         tensors = read_weights(tflite)
-        facts = [fact for claim in optimized.claims for fact in claim.verify(tensors)]
+        verified = [(claim, claim.verify(tensors)) for claim in optimized.claims]
         result = Result(
             **measure_sizes(tflite, packed, tensors, saved).model_dump(),
             **self._quality(optimized.to_convert, tflite, data),
@@ -255,7 +267,8 @@ class Execution:
             training_s=training_s,
             duration_s=time.monotonic() - self._started,
         )
-        self._store_outcome(result, facts, tensors, data, folder)
+        self._store_outcome(result, [fact for _, facts in verified for fact in facts], tensors, data, folder)
+        return broken(verified)
 
     def _quality(self, model: Any, tflite: bytes, data: ProjectData) -> dict[str, Any]:
         of_keras, of_tflite = [], []
@@ -303,19 +316,17 @@ class Execution:
         self._store.log_result(self._record.run_id, result, sum(checked), len(checked))
 
     def _report(self, facts: list[Fact], tensors: list[WeightTensor], data: ProjectData, folder: Path) -> RunReport:
-        import os
-
         return RunReport(
             facts=tuple(facts),
             tensors=tuple(tensor_rows(tensors)),
             estimate=self._estimate(),
             layers=self._layers(tensors, data, folder),
             behaviour=self._changes.behaviour(),
-            versions={name: version(name) for name in LIBRARIES},
+            versions=_versions(),
             model_sha256=self._project.model.sha256,
             dataset_sha256=data.dataset.info.sha256,
             random_inputs=self._project.dataset is None,
-            one_dnn=os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0",
+            one_dnn=self._one_dnn,
         )
 
     def _layers(self, tensors: list[WeightTensor], data: ProjectData, folder: Path) -> tuple[LayerOutcome, ...]:
@@ -333,6 +344,11 @@ class Execution:
             return None
         upload_id = self._project.model.upload_id
         return estimator_of(self._settings, upload_id, self._plan).estimate(self._record.recipe)
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that decide what a run comes to."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _answers(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -106,7 +106,7 @@ class LocalExecutor:
         """Start the slots, each with a child that warms up. Safe to call again."""
         with self._lock:
             if not self._slots:
-                lines = [self._jobs, *[self._runs] * self._settings.worker_slots]
+                lines = [self._jobs, *[self._runs] * self._settings.slots]
                 self._slots = [_Slot(number, line, self._settings, self._store) for number, line in enumerate(lines)]
                 for slot in self._slots:
                     slot.start()

@@ -29,7 +29,7 @@ class LayerOutcome(BaseModel):
     inputs: tuple[str, ...] = ()
     """Layers that it takes from, those of the model's inputs among them; runs of older versions have none."""
     treatments: tuple[Treatment, ...]
-    """One for each step of the recipe."""
+    """One for each step of the recipe; none of a baseline."""
     left_by_choice: bool
     """True where some step was told to leave it as it is."""
     dtype: str = ""
@@ -55,7 +55,7 @@ def layer_outcomes(
     originals: Sequence[WeightTensor] = (),
     errors: Mapping[str, LayerError] | None = None,
 ) -> tuple[LayerOutcome, ...]:
-    """Return the outcome of each layer; empty where the recipe has no steps.
+    """Return the outcome of each layer; of a recipe without steps how it stands in the exported file.
 
     Args:
         recipe: that was carried out.
@@ -64,8 +64,6 @@ def layer_outcomes(
         originals: those of the float32 file of the uploaded model, where it has one.
         errors: of layers, from `measure.layer_errors`.
     """
-    if not recipe.steps:
-        return ()
     by_step = [step.entry.treatments(layers, step.checked_params) for step in recipe.steps]
     chosen = {name for step in recipe.steps for name in step.params.get("leave_as_is", ())}
     weighted = {layer.name for layer in layers if layer.parameters}

@@ -20,7 +20,7 @@ from runs.whole_files import write_whole
 
 log = logging.getLogger("tare")
 PLAN_FILE, KERNELS_FILE, FLOAT_FILE = "plan.json", "kernels.npz", "float32.tflite"
-VERSION = 5
+VERSION = 6
 """Raise it whenever plan.json or kernels.npz means something else than before; older ones are then made again."""
 
 

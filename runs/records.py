@@ -112,7 +112,8 @@ class RunRecord(_Record):
     ended_at: datetime | None = None
     progress: Progress | None = None
     error: str = ""
-    """One readable sentence (or several, a line each) where the run failed."""
+    """One readable sentence (or several, a line each) where the run failed, or finished with a file that does not keep
+    what a step promised of it."""
     notes: tuple[str, ...] = ()
     """What happened on the way ("retried with oneDNN off")."""
     result: Result | None = None

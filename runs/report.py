@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from measure.behaviour import Behaviour
 from measure.facts import Fact
 from measure.layers import TensorRow
 from optimizers.estimate import EstimatedSizes
 from runs.layer_outcomes import LayerOutcome
+from runs.records import Artifact
+from runs.versions import NewerTare
 
 
 class RunReport(BaseModel):
@@ -33,3 +37,14 @@ class RunReport(BaseModel):
     """True where there was no dataset: the metric says nothing about real data."""
     one_dnn: bool
     """False where the run was repeated with oneDNN off after a crash of TensorFlow."""
+
+
+def read_report(files: Sequence[Artifact]) -> RunReport | None:
+    """Return the report among the files that a run left; None where there is none; raises NewerTare."""
+    for file in files:
+        if file.name == "report.json":
+            try:
+                return RunReport.model_validate_json(file.path.read_text())
+            except ValidationError as error:
+                raise NewerTare(f"The report {file.path}", error) from None
+    return None

@@ -39,14 +39,13 @@ from runs.paths import prepared_folder, samples_folder
 from runs.people import owner_now
 from runs.plan import stored_plan
 from runs.records import ACTIVE_STATES, RESUMABLE_STATES, Artifact, Parent, Project, RunRecord
-from runs.report import RunReport
+from runs.report import RunReport, read_report
 from runs.sensitivities import Sensitivities
 from runs.settings import Settings
 from runs.shown_samples import ShownSamples, shown_samples
 from runs.speed_job import read_speeds, timing_request
 from runs.store import Store
 from runs.try_desk import TryDesk
-from runs.versions import NewerTare
 
 if TYPE_CHECKING:
     from runs.handover.desk import HandoverDesk
@@ -445,13 +444,7 @@ class Service(FilesIn):
 
         Raises UserError (NewerTare) where a newer version wrote them.
         """
-        for artifact in self.artifacts(run_id):
-            if artifact.name == "report.json":
-                try:
-                    return RunReport.model_validate_json(artifact.path.read_text())
-                except ValidationError as error:
-                    raise NewerTare(f"The report of the run {run_id}", error) from None
-        return None
+        return read_report(self.artifacts(run_id))
 
     def speed(self, run_id: str, threads: int) -> Job | None:
         """Return the newest job of `measure_speed` with these arguments; None where there is none."""

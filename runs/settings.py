@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runs.cores import cores, slots_for
+
 
 class Settings(BaseSettings):
     """Every setting has a default that works."""
@@ -19,7 +21,12 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "tracking_uri"),
         description="A team's MLflow server (variable MLFLOW_TRACKING_URI); empty: SQLite in the home folder.",
     )
-    worker_slots: int = Field(1, ge=1, le=64, description="Runs that may train at the same time.")
+    worker_slots: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Runs that may train at the same time, the cores shared out among them; 0: one for every four cores.",
+    )
     worker_memory_mb: int = Field(
         4096, ge=512, description="A worker that holds more memory than this after a run is replaced by a fresh one."
     )
@@ -30,6 +37,11 @@ class Settings(BaseSettings):
     )
     run_minutes: int = Field(
         1440, ge=0, description="A run that takes longer than this is stopped and says so; 0: no limit."
+    )
+    reuse_steps: bool = Field(
+        True,
+        description="A run whose first steps another run of its project has carried out with the same settings, seed and "
+        "libraries goes on from its weights, and says so. No: every run carries out all of its steps.",
     )
     worker_variables: str = Field(
         "",
@@ -61,6 +73,11 @@ class Settings(BaseSettings):
     contact: str = Field(
         "", description="Whom somebody who is in neither list should ask: a name or an address, shown to them."
     )
+
+    @property
+    def slots(self) -> int:
+        """Runs that may train at the same time, at least 1."""
+        return self.worker_slots or slots_for(cores())
 
     @property
     def store_uri(self) -> str:

@@ -167,11 +167,16 @@ class Store:
 
     def understood_runs(self, project_ids: Iterable[str], state: RunState) -> list[RunRecord]:
         """Return the runs of some projects in a state, oldest first, without those that raise NewerTare."""
-        found = []
-        for run in self._search(list(project_ids), f"tags.`tare.state` = '{state}'", ViewType.ACTIVE_ONLY):
-            with contextlib.suppress(NewerTare):  # who opens its project is told
-                found.append(_record(run))
-        return found
+        return _understood(self._search(list(project_ids), f"tags.`tare.state` = '{state}'", ViewType.ACTIVE_ONLY))
+
+    def newest_finished(self, project_id: str) -> list[RunRecord]:
+        """Return the finished runs of a project, newest first; of many thousands only the newest.
+
+        Those that raise NewerTare are left out.
+        """
+        query, order = "tags.`tare.state` = 'finished'", ["attributes.start_time DESC"]
+        found = self._client.search_runs([project_id], query, ViewType.ACTIVE_ONLY, _PAGE, order)
+        return _understood([run for run in found if "tare.recipe" in run.data.tags])
 
     def changed_runs(self, project_id: str, since: float) -> tuple[list[RunRecord], list[str]]:
         """Return the runs of a project that were changed after a time (seconds since 1970), and the ids of deleted ones.
@@ -214,7 +219,7 @@ class Store:
         self._client.delete_run(run_id)
 
     def set_state(self, run_id: str, state: RunState, error: str = "") -> None:
-        """Move a run to a state, with the reason where it failed; raises UserError where the run was deleted."""
+        """Move a run to a state, with what went wrong, if anything; raises UserError where the run was deleted."""
         try:
             self._set_state(run_id, state, error)
         except MlflowException:
@@ -347,6 +352,14 @@ def _record(run: Run) -> RunRecord:
     if problem := why_not_understood(record.recipe):
         raise NewerTare(f"The run {record.name} ({record.run_id})", problem)
     return record
+
+
+def _understood(runs: Iterable[Run]) -> list[RunRecord]:
+    found = []
+    for run in runs:
+        with contextlib.suppress(NewerTare):  # who opens its project is told
+            found.append(_record(run))
+    return found
 
 
 def _read_record(run: Run) -> RunRecord:

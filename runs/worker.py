@@ -87,6 +87,8 @@ def _warm_up() -> None:
     from intake.keras_env import keras2, tensorflow, tfmot
 
     tensorflow().get_logger().setLevel("ERROR")
+    # TensorFlow looks for GPUs once, hidden ones too, and logs an error where there are none: not in the log of a run.
+    tensorflow().config.list_physical_devices()
     keras2()
     tfmot()
 
@@ -218,8 +220,10 @@ def execute(run_id: str, settings: Settings | None = None) -> None:
     allow_modules(settings.custom_object_modules.split(","))
     store = Store(settings)
     try:
-        Execution(run_id, settings, store).run()
-        store.set_state(run_id, "finished")
+        lost = Execution(run_id, settings, store).run()
+        if lost:
+            log.error("%s", lost)
+        store.set_state(run_id, "finished", lost)
     except UserError as error:
         log.info("Failed: %s", error)
         store.set_state(run_id, "failed", str(error))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
+from runs.cores import cores, thread_limits
 from runs.settings import Settings
 
 _ALWAYS = (
@@ -40,6 +41,7 @@ def worker_environment(settings: Settings, one_dnn: bool, inherited: Mapping[str
         name: value for name, value in inherited.items() if _is_any_of(name, passed) and not _is_any_of(name, _NEVER)
     }
     return {
+        **thread_limits(settings.slots, cores()),
         **chosen,
         "HOME": str(settings.folder("worker_home")),
         "TMPDIR": str(settings.folder("temporary")),

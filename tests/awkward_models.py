@@ -55,6 +55,14 @@ def _encoder_and_decoder() -> Any:
     return keras2().Model([source, target], layers.Dense(3)(x))
 
 
+def _answer_and_state() -> Any:
+    """An LSTM whose state nobody takes up: the model gives it out beside its answer."""
+    layers = keras2().layers
+    inputs = keras2().Input((5, 4))
+    answer, state, _ = layers.LSTM(12, return_state=True, name="memory")(inputs)
+    return keras2().Model(inputs, [layers.Dense(2, name="head")(answer), state])
+
+
 def _attention_with_two_inputs_and_outputs() -> Any:
     layers = keras2().layers
     query, value = keras2().Input((4, 8), name="zebra"), keras2().Input((6, 8), name="ant")
@@ -89,6 +97,7 @@ AWKWARD: dict[str, Callable[[], Any]] = {
     "padded sequences": _padded_sequences,
     "plain LSTM": _plain_lstm,
     "encoder and decoder": _encoder_and_decoder,
+    "answer and state": _answer_and_state,
     "attention, two inputs and outputs": _attention_with_two_inputs_and_outputs,
     "number and category": _number_and_category,
     "one dimensional": _one_dimensional,

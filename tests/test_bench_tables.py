@@ -55,4 +55,8 @@ def test_rows_measured_at_different_times_stand_in_one_file(tmp_path: Path) -> N
     rows = read_rows(PublishedRow, path)
     assert rows == [other, again]
     assert "**40.0** ± 0.5" in published_tables(rows)
-    assert published_tables(rows).endswith("2 of 2 targets met.")
+    assert published_tables(rows).endswith(
+        "2 of 2 targets met. The runs of these rows take 10 s for one seed, 0 minutes for all."
+    )
+    longer = [replace(row, seconds=60.0) for row in rows]
+    assert published_tables(longer).endswith("120 s for one seed, 6 minutes for all.")

@@ -208,6 +208,20 @@ def test_curves_of_one_quantity_share_a_figure() -> None:
     assert [trace.name for trace in figures["loss"].data] == ["train", "validation"]
 
 
+def test_curves_of_shares_are_in_percent_and_others_as_they_are() -> None:
+    curves = {"train/loss": [(1, 0.5)], "train/accuracy": [(1, 0.5)], "train/sparsity": [(1, 0.5)]}
+    figures, tables = curve_figures(curves), curve_tables(curves)
+    assert {name: figure.data[0].y[0] for name, figure in figures.items()} == {
+        "loss": 0.5,
+        "accuracy": 50,
+        "sparsity": 50,
+    }
+    assert figures["accuracy"].layout.yaxis.ticksuffix == " %"
+    assert figures["accuracy"].data[0].hovertemplate.startswith("step %{x:,}: %{y:.2f} %<")
+    assert figures["loss"].data[0].hovertemplate.startswith("step %{x:,}: %{y:.4g}<")
+    assert {name: table["Value"][0] for name, table in tables.items()} == {"loss": 0.5, "accuracy": 50, "sparsity": 50}
+
+
 def test_curves_at_work_are_one_table_per_quantity_loss_first() -> None:
     tables = curve_tables({"train/accuracy": [(1, 0.5)], "train/loss": [(1, 2.0)], "validation/loss": [(2, 1.5)]})
     assert list(tables) == ["loss", "accuracy"]

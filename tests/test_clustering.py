@@ -13,9 +13,11 @@ from measure.export import Conversion, convert
 from measure.facts import WeightOf
 from measure.weights import WeightTensor, of_layer, read_weights
 from optimizers import facts_of, technique
+from optimizers.advice import advice_on
 from optimizers.apply import Optimized, apply_recipe
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.shared_weights import SharedKernel, SharedWeights
+from optimizers.sweep import expand
 from tests.conftest import CLASSES, EasyData, convolutional_model, dense_model
 
 
@@ -170,3 +172,19 @@ def test_fewer_free_weights_than_values_are_all_kept() -> None:
     for init in tfmot().clustering.keras.CentroidInitialization:
         SharedWeights([SharedKernel(variable, 8, weights == 0)], init).share()
         np.testing.assert_array_equal(variable.numpy(), weights)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "advised"), [("sgd", 0.003, True), ("sgd", 0.001, False), ("adam", 0.01, False)]
+)
+def test_sgd_that_is_too_fast_is_advised_against(optimizer: str, rate: float, advised: bool) -> None:
+    step = RecipeStep(technique="clustering", fine_tuning={"optimizer": optimizer, "learning_rate": rate})
+    found = advice_on(expand([step]))
+    assert [sentence for sentence in found if "Clustering with `optimizer` sgd often goes astray" in sentence] == found
+    assert bool(found) == advised
+
+
+def test_advice_for_some_points_of_a_grid_names_them() -> None:
+    step = RecipeStep(technique="clustering", fine_tuning={"optimizer": "sgd", "learning_rate": [0.001, 0.01]})
+    (found,) = advice_on(expand([step]))
+    assert found.startswith("At learning_rate 0.01: Clustering with `optimizer` sgd often goes astray")

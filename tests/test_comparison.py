@@ -21,6 +21,7 @@ from ui.comparison import (
     settings_of,
     usual_dimensions,
 )
+from ui.palette import NEUTRAL
 
 TRAINS = next(entry for entry in TECHNIQUES if entry.fine_tuning)
 EPOCHS = f"{TRAINS.title}: {next(spec.label for spec in specs(FineTuning) if spec.name == 'epochs')}"
@@ -112,6 +113,14 @@ def test_few_runs_have_a_name_and_a_colour_each_many_are_coloured_by_metric(runs
     drawn = parallel_figure(many, dimensions(many, ACCURACY), ACCURACY).data[0]
     assert drawn.dimensions[0].label != "Run"
     assert list(drawn.line.color) == pytest.approx([90.0 + n for n in range(1, MOST + 2)])
+
+
+def test_axes_write_figures_as_the_tables_do_and_have_a_line_that_is_seen_in_the_dark(runs: list[RunRecord]) -> None:
+    figure = parallel_figure(runs, dimensions(runs, ACCURACY), ACCURACY)
+    written = {axis.label: axis.tickformat for axis in figure.data[0].dimensions}
+    assert written == {"Run": None, "Epochs": ",.4~g", "Accuracy, %": ",.2f", "Latency, ms": ",.3f"}
+    assert [line.x0 for line in figure.layout.shapes] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert {line.line.color for line in figure.layout.shapes} == {NEUTRAL}
 
 
 def test_typed_markup_in_names_stays_text() -> None:

@@ -14,12 +14,15 @@ from intake.dataset_info import DatasetOptions
 from intake.errors import InvalidParams, UserError
 from intake.fit import FitOverrides
 from intake.keras_env import keras2
+from intake.models import load_prepared
 from optimizers.apply import Done, apply_recipe
 from optimizers.recipe import Recipe, RecipeStep
 from optimizers.sweep import expand
-from runs.continuing import why_not_continued
+from runs.continuing import steps_done, why_not_continued
+from runs.paths import prepared_folder
 from runs.records import Parent, Project, RunRecord
 from runs.service import Service
+from runs.store import Store
 from tests.conftest import EasyData
 from tests.test_pages import finished
 
@@ -34,7 +37,7 @@ def applied(model: Any, steps: list[RecipeStep], data: EasyData, done: Done | No
     taken: list[int] = []
     recipe = Recipe.checked(steps)
     outcome = apply_recipe(model, recipe, data, lambda step, *_: taken.append(step), lambda *_: None, done)
-    return outcome, len(taken)
+    return outcome, max(taken, default=0)
 
 
 @pytest.mark.parametrize("trained_model", ["convolutional"], indirect=True)
@@ -148,6 +151,65 @@ def test_the_worker_measures_layers_on_other_than_test_samples_and_keeps_it(
     agreement = service.sensitivities.measure(other).wait()
     assert (agreement.metric_name, agreement.whole) == ("agreement", 1.0)
     assert service.sensitivities.known(pruned) == found
+
+
+# --- steps that another run has carried out -----------------------------------------------------------------------
+
+
+def ended(service: Service, project: Project, *steps: RecipeStep) -> RunRecord:
+    run = service.wait(service.submit(project.project_id, Recipe.checked(list(steps))).run_id)
+    assert run.state == "finished", run.error
+    assert run.result is not None
+    return run
+
+
+def test_the_same_first_steps_are_carried_out_once(service: Service, easy: Project, pruned: RunRecord) -> None:
+    again = ended(service, easy, PRUNE)
+    assert again.result is not None
+    assert again.result.training_s > 0  # the same recipe once more is what somebody wants to see once more
+    assert not [note for note in again.notes if "not carried out again" in note]
+    chain = ended(service, easy, PRUNE, QUANTIZE)
+    assert [note for note in chain.notes if "step 1 was not carried out again, which had the same settings" in note]
+    assert chain.result is not None
+    assert chain.result.training_s == 0
+    assert chain.result.keras_metric == again.result.keras_metric
+    assert chain.verified_met == chain.verified_count > 0
+    assert chain.parent is None
+    for mine, theirs in zip(kernels_left(service, chain), kernels_left(service, pruned), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_the_weights_of_a_quantized_run_are_those_before(service: Service, easy: Project) -> None:
+    seeded = PRUNE.model_copy(update={"fine_tuning": {**QUICK, "seed": 7}})
+    first = ended(service, easy, seeded, QUANTIZE)
+    assert first.result is not None
+    assert first.result.training_s > 0
+    second = ended(
+        service, easy, seeded, RecipeStep(technique="post_training_quantization", params={"mode": "float16"})
+    )
+    assert [note for note in second.notes if first.name in note]
+    assert second.result is not None
+    assert second.result.training_s == 0
+
+
+def test_another_seed_other_libraries_or_the_setting_have_all_steps_run(
+    service: Service, easy: Project, pruned: RunRecord, tmp_path: Path
+) -> None:
+    model = load_prepared(prepared_folder(service.settings, easy.model.upload_id))
+    record = pruned.model_copy(update={"recipe": Recipe.checked([PRUNE, QUANTIZE])})
+    report = service.report(pruned.run_id)
+    assert report is not None
+
+    def done(record: RunRecord, versions: dict[str, str]) -> Done | None:
+        return steps_done(record, easy, Store(service.settings), model, tmp_path / "scratch", versions)[0]
+
+    assert done(record, report.versions) is not None
+    assert done(record, {}) is None
+    assert done(record, {**report.versions, "tensorflow": "0"}) is None
+    other = PRUNE.model_copy(update={"fine_tuning": {**QUICK, "seed": 123}})
+    assert done(record.model_copy(update={"recipe": Recipe.checked([other, QUANTIZE])}), report.versions) is None
+    assert done(record.model_copy(update={"recipe": Recipe.checked([QUANTIZE])}), report.versions) is None
+    assert not (tmp_path / "scratch").exists()
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------

@@ -15,13 +15,13 @@ from measure.layer_errors import SAME_DB, LayerError, layer_errors
 from measure.weight_histograms import weight_histogram
 from measure.weights import WeightTensor, of_layer, read_weights
 from optimizers import facts_of
-from optimizers.recipe import Recipe
+from optimizers.recipe import Recipe, RecipeStep
 from optimizers.technique import clone_with_weights
 from runs.layer_outcomes import LayerOutcome, layer_outcomes
 from tests.conftest import EasyData
 from tests.test_agreement import two_by_two
 from tests.test_tensor_names import awkwardly_named
-from ui.run_layers import error_sentence, outcome_table
+from ui.run_layers import error_sentence, reasons_table, stored_table
 from ui.run_weights import weights_figure, weights_sentence
 
 QUANTIZED: dict[str, Conversion] = {
@@ -181,14 +181,33 @@ def outcomes(model: Any, floats: bytes, kind: str, data: EasyData) -> tuple[Reci
 
 def test_the_layer_table_has_bytes_values_and_errors(model: Any, floats: bytes, easy_data: EasyData) -> None:
     recipe, layers = outcomes(model, floats, "dynamic_range", easy_data)
-    table = outcome_table(recipe, layers).set_index("Layer")
+    table = stored_table(recipe, layers).set_index("Layer")
     assert table.loc["dense", "Bytes before"] == 4 * (40 * 216 + 40)
     assert table.loc["dense", "Bytes now"] == 40 * 216 + 4 * 40
     assert 0 < table.loc["dense", "Distinct values"] <= 255
     assert table.loc["block/conv", "SQNR, dB"] == SAME_DB
     assert table.loc["dense_1", "SQNR, dB"] < 60
     bare = layer_outcomes(recipe, facts_of(model), [])
-    assert "SQNR, dB" not in outcome_table(recipe, bare)
+    assert "SQNR, dB" not in stored_table(recipe, bare)
+
+
+def test_the_layers_of_a_baseline_are_told_without_steps(model: Any, floats: bytes) -> None:
+    layers = layer_outcomes(Recipe(), facts_of(model), read_weights(floats))
+    table = stored_table(Recipe(), layers).set_index("Layer")
+    assert table.loc["dense", "Bytes"] == 4 * (40 * 216 + 40)
+    assert table.loc["dense", "Stored as"] == "float32"
+    assert not {"Bytes before", "Bytes now", "SQNR, dB"} & set(table)
+    assert list(reasons_table(Recipe(), layers)) == ["Layer"]
+
+
+def test_every_step_says_what_it_did_and_why(model: Any) -> None:
+    recipe = Recipe.checked([RecipeStep(technique="pruning"), RecipeStep(technique="post_training_quantization")])
+    table = reasons_table(recipe, layer_outcomes(recipe, facts_of(model), []))
+    assert list(table) == ["Layer", "Pruning", "Post-training quantization"]
+    row = table.set_index("Layer").loc["dense"]
+    assert row["Pruning"] == "✓ 80% of its kernel become zero."
+    assert row["Post-training quantization"].startswith("✓ ")
+    assert all(len(text) > 10 for text in table["Pruning"])
 
 
 def test_the_furthest_layer_is_named() -> None:

@@ -19,11 +19,10 @@ from ui.layer_graph import (
     colour_at,
     dot_of,
     legend_of,
-    luminance,
     measures_of,
     shown_layers,
-    text_colour,
 )
+from ui.palette import luminance, text_colour
 
 
 def outcome(name: str, *inputs: str, **given: object) -> LayerOutcome:

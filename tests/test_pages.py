@@ -19,6 +19,7 @@ from intake.fit import Fit
 from intake.model_info import ModelInfo
 from intake.models import load_prepared
 from intake.tasks import impossible_losses
+from measure.layers import TensorRow
 from measure.packed_files import PACKINGS
 from optimizers import TECHNIQUES, technique
 from optimizers.declaration import OF_LAYERS, ParameterSpec, parameter, specs
@@ -46,6 +47,7 @@ from ui.forms import fine_tuning_prefix, widget_key
 from ui.layer_table import edited
 from ui.new_project import WITHOUT
 from ui.ready_recipes import FILE_KEY, PRESET_KEY
+from ui.run_page import log_height
 from ui.selection import OPEN_KEY
 from ui.setting_texts import help_text, label_text
 from ui.several import several_key
@@ -214,6 +216,24 @@ def test_project_says_of_a_run_that_just_ended_why_it_failed(service: Service, p
     Store(service.settings).set_state(run.run_id, "failed", "There is no room left.")
     app = open_page("pages/project.py", project=project.project_id, selected=run.run_id)
     assert app.error[0].value == "doomed\\: There is no room left\\."
+
+
+def test_a_run_whose_file_lost_something_begins_with_an_error(service: Service, project: Project) -> None:
+    _, run = measured(service, project)
+    Store(service.settings).set_state(run.run_id, "finished", "The exported file does not keep what Pruning promised.")
+    page = open_page("pages/run.py", run=run.run_id)
+    assert page.error[0].value == "The exported file does not keep what Pruning promised\\."
+    assert page.metric, "its figures are there all the same"
+
+
+def test_form_advises_against_what_rarely_goes_well(service: Service, project: Project) -> None:
+    entry = technique("clustering")
+    app = open_form(project, entry)
+    assert not app.warning
+    prefix = fine_tuning_prefix(prefix_of(entry))
+    app.selectbox(key=widget_key(prefix, "optimizer")).set_value("sgd")
+    app.number_input(key=widget_key(prefix, "learning_rate")).set_value(0.01).run()
+    assert "often goes astray" in app.warning[0].value
 
 
 @every_technique
@@ -779,9 +799,22 @@ def test_a_run_from_before_a_size_was_measured_still_opens(service: Service, pro
     assert stored is not None
     assert (stored.zstd_bytes, stored.xz_bytes, stored.compact_bytes) == (None, None, None)
     app = open_page("pages/run.py", run=run.run_id)
-    sizes = next(frame.value for frame in app.dataframe if "What it is" in frame.value)
+    sizes = next(frame.value for frame in app.dataframe if "Size" in frame.value)
+    assert "Uploaded format, gzip:** The same, compressed" in texts(app)
     assert dict(zip(sizes["Size"], sizes["This run"], strict=True))["Compact file"] == "–"
     assert not open_page("pages/project.py", project=project.project_id, size="Compact file").exception
+
+
+def test_small_tensors_are_counted_in_bytes(service: Service, project: Project, tmp_path: Path) -> None:
+    _, run = measured(service, project)
+    bias = TensorRow(name="bias", shape=(10,), dtype="int32", stored_bytes=40, zero_share=0.0, distinct=10)
+    report = RunReport(facts=(), tensors=(bias,), versions={}, model_sha256="", dataset_sha256="", one_dnn=True)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "report.json").write_text(report.model_dump_json())
+    Store(service.settings).log_artifacts(run.run_id, tmp_path / "files")
+    app = open_page("pages/run.py", run=run.run_id)
+    tensors = next(frame.value for frame in app.dataframe if "Tensor" in frame.value)
+    assert list(tensors["Stored, bytes"]) == [40]
 
 
 def test_failed_run_shows_the_sentence_and_can_be_repeated(service: Service, project: Project) -> None:
@@ -792,6 +825,20 @@ def test_failed_run_shows_the_sentence_and_can_be_repeated(service: Service, pro
     app.button(key="run:again").click().run()
     assert not app.exception
     assert [each.state for each in service.runs(project.project_id)] == ["failed", "queued"]
+
+
+def test_shares_of_a_run_at_work_are_in_percent(service: Service, project: Project) -> None:
+    run = service.submit(project.project_id, Recipe.single(TECHNIQUES[0].name))
+    store = Store(service.settings)
+    store.set_state(run.run_id, "running")
+    store.log_curves(run.run_id, 3, {"train/accuracy": 0.98712, "train/loss": 0.04})
+    app = open_page("pages/project.py", project=project.project_id)
+    assert {metric.label: metric.value for metric in app.metric} == {"Loss": "0.04", "Accuracy": "98.71 %"}
+
+
+def test_a_short_log_takes_only_the_room_of_its_lines() -> None:
+    assert log_height("one\ntwo") == "content"
+    assert log_height("one\n" * 100) == log_height("long " * 600) == 420
 
 
 def test_change_and_run_fills_the_form_with_the_recipe(service: Service, project: Project) -> None:

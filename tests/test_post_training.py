@@ -18,6 +18,7 @@ from measure.weights import layer_pattern, read_weights
 from optimizers import facts_of
 from optimizers.apply import Optimized, apply_recipe
 from optimizers.recipe import Recipe
+from runs.checks import check_layers
 from tests.awkward_models import AWKWARD
 from tests.conftest import MODELS, EasyData
 
@@ -212,6 +213,28 @@ def test_the_tables_of_operations_are_those_of_the_quantizer() -> None:
 def test_what_litert_has_no_file_for_is_refused(params: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidParams, match=sentence):
         Recipe.single(QUANTIZE, params)
+
+
+def test_integers_in_and_out_of_a_loop_are_refused_before_anything_runs() -> None:
+    model = AWKWARD["answer and state"]()
+    recipe = Recipe.single(QUANTIZE, {"mode": "int8", "io_dtype": "uint8"})
+    with pytest.raises(InvalidParams, match="`io_dtype` uint8 needs a model without loops"):
+        check_layers(recipe, facts_of(model))
+    check_layers(Recipe.single(QUANTIZE, {"mode": "int8"}), facts_of(model))
+
+
+def test_blocks_are_refused_where_the_quantizer_has_none() -> None:
+    from ai_edge_quantizer.default_policy import DEFAULT_CONFIG_CHECK_POLICY
+    from ai_edge_quantizer.qtyping import ComputePrecision, TFLOperationName
+
+    blocks = [
+        config
+        for config in DEFAULT_CONFIG_CHECK_POLICY[TFLOperationName.FULLY_CONNECTED]
+        if "BLOCKWISE" in str(config.weight_tensor_config.granularity)
+    ]
+    assert blocks
+    assert {config.compute_precision for config in blocks} == {ComputePrecision.INTEGER}
+    assert {config.activation_tensor_config for config in blocks} == {None}, "dynamic range only"
 
 
 def test_four_bits_are_told_of_each_layer_beforehand() -> None:

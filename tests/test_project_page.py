@@ -100,6 +100,17 @@ def test_columns_and_order_come_from_the_address(project: Project, runs: list[Ru
     assert list(app.dataframe[0].value.columns) == ["Run", "Sparsity, %", "Sparsity, change in points"]
 
 
+def test_the_metric_is_the_first_column_and_a_failure_puts_the_state_before_it(
+    service: Service, project: Project, runs: list[RunRecord]
+) -> None:
+    first = list(open_project(project).dataframe[0].value.columns)
+    assert first[:4] == ["Run", "Accuracy, %", "Accuracy, change in points", ".tflite, kB"]
+    failed = service.submit(project.project_id, Recipe.single(TECHNIQUES[-1].name))
+    Store(service.settings).set_state(failed.run_id, "failed", "It broke.")
+    assert list(open_project(project).dataframe[0].value.columns)[:3] == ["Run", "State", "Accuracy, %"]
+    assert list(open_project(project, x="Latency").dataframe[0].value.columns)[4] == "Latency, ms"
+
+
 def test_selected_runs_of_the_address_are_ringed_and_ticked(project: Project, runs: list[RunRecord]) -> None:
     chosen = [runs[0].run_id, runs[2].run_id]
     app = open_project(project, selected=",".join(chosen), order="Newest first")

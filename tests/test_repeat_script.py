@@ -21,6 +21,7 @@ from intake.datasets import load_parsed, parse_dataset
 from intake.fit import FitOverrides
 from optimizers import TECHNIQUES
 from optimizers.recipe import Recipe, RecipeStep
+from runs.handover.cells import code, without_uncalled, words
 from runs.handover.data_cells import data_cells
 from runs.handover.source import Inputs
 from runs.records import Project, RunRecord
@@ -143,6 +144,9 @@ def test_random_inputs_go_with_the_script(service: Service, easy_files: tuple[Pa
     run = finished(service, project_of(service, easy_files[0], None), step)
     figures, _ = repeated(service, run, tmp_path)
     assert (tmp_path / "samples.npz").is_file()
+    script = (tmp_path / "repeat.py").read_text()
+    assert "def agreement" in script
+    assert not [name for name in ("targets_of", "batches", "fine_tune", "keep_zeros") if name in script]
     assert_same(run, figures, tolerance=0.03)
 
 
@@ -180,6 +184,12 @@ def test_every_technique_writes_lines_for_its_defaults(
         problem, steps, converting = written_down(told, service.handovers.inputs(project))
         assert (problem, [step.needs_tare for step in steps]) == ("", [""]), entry.name
         compile("\n".join([*steps[0].lines, *converting]), entry.name, "exec")
+
+
+def test_functions_that_nothing_calls_are_left_out() -> None:
+    text = "def far():\n    return 1\n\n\ndef near():\n    return far()\n\n\ndef alone():\n    return near()"
+    cells = without_uncalled([words("## Said"), code(text), code("def lonely():\n    return alone()"), code("near()")])
+    assert [cell.text for cell in cells] == ["## Said", text.partition("\n\n\ndef alone")[0], "near()"]
 
 
 # --- datasets ---------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import numpy as np
 from measure.behaviour import Behaviour
 from runs.shown_samples import ShownSamples
 from tests.test_behaviour import fit_of, one_hot, recorded
-from ui.behaviour_charts import as_figures
-from ui.behaviour_words import change_sentences
-from ui.report_changes import COLOURS_NOTE, DISTRIBUTION, MOST_FLIPS, MOST_MOVED, change_parts
+from ui.behaviour_charts import CALIBRATION, CLASSES_ALONE, as_figures
+from ui.behaviour_words import RIGHT, change_sentences
+from ui.report_changes import COLOURS_NOTE, DISTRIBUTION, DISTRIBUTION_ALONE, MOST_FLIPS, MOST_MOVED, change_parts
 from ui.report_document import Document, Picture, as_html
 
 PICTURE = np.random.default_rng(0).bytes(4_000)
@@ -78,6 +78,20 @@ def test_numbers_have_their_distribution_and_the_worst_samples() -> None:
     assert list(part.tables[0].rows[0]) == ["value 49", "49", "0", "1", "51", "1", "51", "50"]
     same = recorded(fit_of("regression"), truth, truth, truth)
     assert [(len(part.figures), len(part.tables)) for part in change_parts(same, values)] == [(0, 0)]
+
+
+def test_a_baseline_has_a_part_that_compares_nothing_and_none_without_labels() -> None:
+    truth = [row % 3 for row in range(90)]
+    same = recorded(fit_of("classification"), one_hot(truth), one_hot(truth), truth, ("a", "b", "c"))
+    (part,) = change_parts(same, nothing, is_baseline=True)
+    assert (part.title, part.texts[0]) == (RIGHT, "90 of 90 test samples are answered right.")
+    assert [alt for alt, _ in part.figures] == [CLASSES_ALONE, CALIBRATION]
+    assert not part.tables
+    zeros = np.zeros((5, 1), np.float32)
+    (part,) = change_parts(recorded(fit_of("regression"), zeros + 1, zeros + 1, zeros), nothing, is_baseline=True)
+    assert [alt for alt, _ in part.figures] == [DISTRIBUTION_ALONE]
+    unlabelled = recorded(fit_of("agreement", outputs=("classes",)), one_hot(truth), one_hot(truth), None)
+    assert change_parts(unlabelled, nothing, is_baseline=True) == []
 
 
 def test_several_outputs_have_a_part_each_and_old_runs_a_sentence() -> None:

@@ -124,7 +124,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(trained_model: Any, ent
         carried_out(trained_model, recipe(entry.name), data, kept, cut_after=2)
     assert [standing.trained_epochs for standing in kept.kept] == [1, 2]
     resumed, rest = carried_out(trained_model, recipe(entry.name), data, kept)
-    assert rest == steps[len(steps) // 2 :]
+    assert (rest[0], rest[-1]) == (steps[-1] // 2 + 1, steps[-1])
     assert resumed.notes == ["Resumed after epoch 2, from its checkpoint.", *whole.notes]
     same(whole, resumed)
 
@@ -140,8 +140,7 @@ def test_a_chain_goes_on_in_its_second_step(trained_model: Any, data: OrderedDat
     assert newest is not None
     assert (newest.steps_done, newest.epochs, newest.trained_epochs) == (1, EPOCHS, 1)
     resumed, rest = carried_out(trained_model, chain, data, kept)
-    assert rest == steps[-len(rest) :]
-    assert len(rest) == len(steps) * 3 // 8
+    assert (rest[0], rest[-1]) == (steps[-1] * 5 // 8 + 1, steps[-1])
     same(whole, resumed)
 
 
@@ -152,7 +151,7 @@ def test_a_checkpoint_within_steps_that_are_gone_is_not_used(trained_model: Any,
     whole, steps = carried_out(trained_model, chain, data)
     orphan = Standing(1, training={"variable/0": np.zeros(3)}, trained_epochs=2)
     again, taken = carried_out(trained_model, chain, data, InMemory(orphan))
-    assert taken == steps
+    assert (taken[0], taken[-1]) == (1, steps[-1])
     assert again.notes == whole.notes
     same(whole, again)
 
@@ -167,7 +166,8 @@ def test_the_best_epoch_and_patience_are_remembered(trained_model: Any, data: Or
     assert [standing.trained_epochs for standing in kept.kept] == [1, 2, 3]
     for standing in kept.kept:
         resumed, rest = carried_out(trained_model, patient, data, InMemory(standing))
-        assert len(rest) == 6 * (3 - standing.trained_epochs) + 1  # the last says that no more will come
+        done = 6 * standing.trained_epochs
+        assert (rest[0], rest[-1]) == (min(done + 1, 18), 18)  # the last says that no more will come
         same(whole, resumed)
 
 

@@ -23,8 +23,24 @@ from tests import test_pages
 from tests.conftest import easy_images
 from tests.test_behaviour import ANIMALS, classes_of, fit_of, numbers_of, one_hot, recorded
 from tests.test_pages import measured, open_page, texts
-from ui.behaviour_charts import as_figures, class_figure, confusion_figure, number_figure
-from ui.behaviour_words import calibration_sentence, change_sentences, sign_test
+from ui.behaviour_charts import (
+    CALIBRATION,
+    CLASSES_ALONE,
+    as_figures,
+    class_figure,
+    confusion_figure,
+    number_figure,
+)
+from ui.behaviour_words import (
+    CHANGED,
+    ERRORS,
+    RIGHT,
+    calibration_sentence,
+    change_sentences,
+    heading_of,
+    sentences_alone,
+    sign_test,
+)
 from ui.formatting import as_text
 from ui.run_behaviour import flip_table, moved_table
 
@@ -114,10 +130,42 @@ def test_confusion_figure_shows_the_cells_that_changed() -> None:
         for column, answer in enumerate(heat.x)
         if heat.text[row][column]
     }
-    assert shown[("bee", "bee")] == ("-1", -1)
-    assert shown[("bee", "cat")] == ("+2", -2)
-    assert shown[("cat", "ant")] == ("-1", 1)
+    assert shown[("bee", "bee")] == ('<span style="color:#000000">-1</span>', -1)
+    assert shown[("bee", "cat")] == ('<span style="color:#000000">+2</span>', -2)
+    assert shown[("cat", "ant")] == ('<span style="color:#000000">-1</span>', 1)
     assert ("ant", "bee") not in shown
+
+
+def test_numbers_stand_out_from_their_cells() -> None:
+    truth, after = [0] * 30 + [1] * 20, [0] * 30 + [0] * 20
+    change = classes_of(fit_of("classification"), one_hot(after), one_hot(truth), truth, ANIMALS)  # all got better
+    figure = confusion_figure(change)
+    assert figure is not None
+    heat = figure.data[0]
+    assert {text for row in heat.text for text in row if text} == {
+        '<span style="color:#ffffff">+20</span>',
+        '<span style="color:#ffffff">-20</span>',
+    }
+
+
+def test_a_baseline_shows_how_good_it_is_and_compares_nothing() -> None:
+    same = recorded(fit_of("classification"), one_hot(OLD), one_hot(OLD), TRUTH, ANIMALS)
+    assert (heading_of(same, True), heading_of(same, False)) == (RIGHT, CHANGED)
+    assert heading_of(changed(), True) == CHANGED  # its conversion changed answers
+    assert sentences_alone(same, same.outputs[0]) == ["3 of 6 test samples are answered right."]
+    change = same.outputs[0].classes
+    assert change is not None
+    figures = as_figures(change, alone=True)
+    assert list(figures) == [CLASSES_ALONE, CALIBRATION]
+    assert [trace.name for trace in figures[CLASSES_ALONE].data] == ["now"]
+    assert "before" not in "".join(str(trace.name) for trace in figures[CALIBRATION].data)
+    assert calibration_sentence(change, alone=True).startswith("Expected calibration error 30.00 %: so far")
+    truth = np.zeros((4, 1), np.float32)
+    numbers = recorded(fit_of("regression"), truth + 0.5, truth + 0.5, truth)
+    assert heading_of(numbers, True) == ERRORS
+    assert sentences_alone(numbers, numbers.outputs[0]) == ["Median error 0.5; 95 % of the 4 samples are within 0.5."]
+    unlabelled = recorded(fit_of("agreement", outputs=("classes",)), one_hot(OLD), one_hot(OLD), None)
+    assert heading_of(unlabelled, True) == ""
 
 
 def test_of_many_classes_those_are_shown_that_changed_most() -> None:
@@ -196,9 +244,12 @@ def test_a_table_of_errors_has_no_empty_columns() -> None:
 # --- page ---------------------------------------------------------------------------------------------------------
 
 
-def with_report(service: Service, project: Project, behaviour: Behaviour | None, folder: Path) -> RunRecord:
+def with_report(
+    service: Service, project: Project, behaviour: Behaviour | None, folder: Path, of_baseline: bool = False
+) -> RunRecord:
     """A measured run that left a report."""
-    _, run = measured(service, project)
+    baseline, smaller = measured(service, project)
+    run = baseline if of_baseline else smaller
     report = RunReport(
         facts=(), tensors=(), behaviour=behaviour, versions={}, model_sha256="", dataset_sha256="", one_dnn=True
     )
@@ -222,6 +273,16 @@ def test_the_run_page_shows_what_changed_with_the_samples(service: Service, proj
     table = next(frame.value for frame in app.dataframe if "Test row" in frame.value)
     assert list(table["Right"]) == ["**bee**", "cat", "**bee**"]
     assert all(address.startswith("data:image/webp;base64,") for address in table["Sample"])
+
+
+def test_the_page_of_a_baseline_says_what_it_gets_right(service: Service, project: Project, tmp_path: Path) -> None:
+    same = recorded(fit_of("classification"), one_hot(OLD), one_hot(OLD), TRUTH, ANIMALS)
+    app = open_page("pages/run.py", run=with_report(service, project, same, tmp_path, of_baseline=True).run_id)
+    said = texts(app)
+    assert RIGHT in said
+    assert CHANGED not in said
+    assert f"**{CLASSES_ALONE}**" in said
+    assert "before" not in said.split(RIGHT)[1].split("Try it")[0]
 
 
 def test_the_table_of_flips_stays_where_the_samples_are_gone(

@@ -17,7 +17,7 @@ from tests.test_charts import ACCURACY, ERROR, a_recipe, result, run_of
 from ui.frames import runs_frame
 from ui.quantities import metric_of, quantities
 from ui.run_filter import RunFilter, matching, states_of, tags_of, techniques_of
-from ui.run_list import rounded
+from ui.run_list import column_config, rounded
 from ui.run_table import (
     NEWEST,
     OLDEST,
@@ -25,6 +25,7 @@ from ui.run_table import (
     csv_text,
     digits_of,
     in_order,
+    in_sight,
     orders,
     table_frame,
     usual_columns,
@@ -110,6 +111,24 @@ def test_columns_come_in_the_order_in_which_they_were_chosen(runs: list[RunRecor
 def test_usual_columns_can_be_chosen_for_every_metric() -> None:
     for fit in (ACCURACY, ERROR):
         assert set(usual_columns(fit)) <= set(column_choices(fit))
+
+
+def test_what_the_chart_shows_comes_first_and_the_state_only_where_it_tells_something() -> None:
+    usual = usual_columns(ACCURACY)
+    assert usual[:3] == ["Accuracy", ".tflite", ".tflite, gzip"]
+    assert in_sight(usual, usual, ["Accuracy", ".tflite"], all_finished=True) == usual
+    assert in_sight(usual, usual, ["Accuracy", ".tflite"], all_finished=False)[:2] == ["State", "Accuracy"]
+    others = in_sight(usual, usual, ["Latency", "Sparsity"], all_finished=True)
+    assert others[:3] == ["Latency", "Sparsity", "Accuracy"]
+    assert len(set(others)) == len(others)
+    assert in_sight(["Note", "State"], usual, ["Accuracy"], all_finished=False) == ["Note", "State"]
+
+
+def test_changes_have_a_short_heading_on_the_page_and_a_whole_one_in_the_csv(runs: list[RunRecord]) -> None:
+    table = table_frame(runs_frame(runs), ["Accuracy", ".tflite"], ACCURACY, runs[1].result)
+    config = column_config(table, ACCURACY)
+    assert [config[name]["label"] for name in table.columns[1:]] == [None, "Δ points", None, "Δ %"]
+    assert csv_text(table).startswith('Run,"Accuracy, %","Accuracy, change in points",".tflite, kB",')
 
 
 def test_csv_is_what_is_on_screen(runs: list[RunRecord]) -> None:

@@ -43,6 +43,9 @@ def test_baseline_answers_as_the_uploaded_model(service: Service, project: Proje
     assert change.changed == 0
     assert sum(row.samples for row in change.classes) == 360
     assert len(change.classes) == 10
+    features = next(layer for layer in report.layers if layer.layer == "features")
+    assert (features.dtype, features.bytes_after, features.treatments) == ("float32", 4 * (512 * 64 + 64), ())
+    assert "flatten" in {name for layer in report.layers for name in layer.inputs}
 
 
 def test_a_harsh_run_says_what_broke_and_asks_the_uploaded_model_only_once(service: Service, project: Project) -> None:

@@ -84,6 +84,16 @@ def test_what_cannot_be_sparse_cannot_be_chosen(quantization: dict[str, Any], se
         chain(**quantization)
 
 
+@pytest.mark.parametrize("bits", [{"weight_bits": 4}, {"layer_weight_bits": {"hidden": 3}}])
+def test_what_crashes_the_converter_cannot_be_chosen(bits: dict[str, Any]) -> None:
+    steps = [RecipeStep(technique="pruning", params={"sparse_encoding": True})]
+    low = RecipeStep(technique="quantization_aware_training", params=bits)
+    with pytest.raises(InvalidParams, match=r"training in [34] bits cannot go together: the converter crashes"):
+        Recipe.checked([*steps, low])
+    for params in ({}, {"weight_bits": 5}):
+        Recipe.checked([*steps, RecipeStep(technique="quantization_aware_training", params=params)])
+
+
 @pytest.mark.parametrize("mode", ["int8", "float16"])
 def test_what_can_be_sparse_can_be_chosen(mode: str) -> None:
     assert len(chain(mode=mode).steps) == 2

@@ -150,7 +150,7 @@ def test_what_is_wrong_everywhere_is_said_without_points() -> None:
     with pytest.raises(InvalidParams) as refused:
         expand(steps)
     assert refused.value.problems == (
-        "Post-training quantization must be the last step: it decides how the file is written.",
+        "Post-training quantization must be the last step: it decides how the file is written. Move it to the end.",
     )
 
 

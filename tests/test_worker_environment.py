@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from runs.child import Child
+from runs.child import ROOT, Child
 from runs.run_limits import RunLimits
 from runs.settings import Settings
 from runs.worker_environment import worker_environment
@@ -60,6 +62,20 @@ def test_the_process_itself_has_them_not(settings: Settings, monkeypatch: pytest
         child.end()
     assert b"TARE_TEST_MARK=1" in seen
     assert not any(entry.startswith(b"GITHUB_TOKEN") for entry in seen)
+
+
+@pytest.mark.slow
+def test_a_worker_looks_for_gpus_before_the_log_of_a_run_begins(settings: Settings) -> None:
+    code = (
+        "import sys; from runs.worker import _warm_up; _warm_up(); print('the run begins', file=sys.stderr, flush=True); "
+        "import tensorflow; tensorflow.constant(1)"
+    )
+    asked = [sys.executable, "-c", code]
+    said = subprocess.run(
+        asked, cwd=ROOT, env=worker_environment(settings, True), capture_output=True, text=True, check=True
+    ).stderr
+    _, of_run = said.split("the run begins")
+    assert "cuInit" not in of_run
 
 
 def test_limits_are_sentences(settings: Settings) -> None:

@@ -7,6 +7,8 @@ import math
 from measure.behaviour import Behaviour, ClassChange, Flip, NumberChange, OutputChange
 from ui.formatting import percent
 
+CHANGED, RIGHT, ERRORS = "What changed", "What it gets right", "How far off it is"
+"""Headings."""
 _UNLIKELY = 0.05
 
 
@@ -15,6 +17,41 @@ def change_sentences(behaviour: Behaviour, output: OutputChange) -> list[str]:
     if output.classes is not None:
         return _of_classes(output.classes, behaviour.samples)
     return _of_numbers(output.numbers, behaviour.samples) if output.numbers is not None else []
+
+
+def stands_alone(behaviour: Behaviour, is_baseline: bool) -> bool:
+    """Return True for a baseline that answers all as the uploaded model: there is nothing to compare it with."""
+    return is_baseline and not any(
+        (output.classes is not None and output.classes.changed)
+        or (output.numbers is not None and output.numbers.moved.largest > 0)
+        for output in behaviour.outputs
+    )
+
+
+def heading_of(behaviour: Behaviour | None, is_baseline: bool) -> str:
+    """Return the heading above what is known of the answers; "" where without labels nothing is."""
+    if behaviour is None or not stands_alone(behaviour, is_baseline):
+        return CHANGED
+    if any(output.classes is not None and output.classes.classes for output in behaviour.outputs):
+        return RIGHT
+    judged = any(output.numbers is not None and output.numbers.errors_after for output in behaviour.outputs)
+    return ERRORS if judged else ""
+
+
+def sentences_alone(behaviour: Behaviour, output: OutputChange) -> list[str]:
+    """Return how good the answers of one output are, compared with none before; nothing without labels."""
+    if output.classes is not None:
+        rows = output.classes.classes
+        right, samples = sum(row.right_after for row in rows), sum(row.samples for row in rows)
+        if samples != behaviour.samples:  # of very many classes not all are kept, of several labels each counts
+            return []
+        return [f"{right:,} of {samples:,} test samples are answered right."]
+    errors = output.numbers.errors_after if output.numbers is not None else None
+    if errors is None:
+        return []
+    return [
+        f"Median error {errors.median:.4g}; 95 % of the {behaviour.samples:,} samples are within {errors.high:.4g}."
+    ]
 
 
 def _of_classes(change: ClassChange, samples: int) -> list[str]:
@@ -72,13 +109,14 @@ def _of_numbers(change: NumberChange, samples: int) -> list[str]:
     ]
 
 
-def calibration_sentence(change: ClassChange) -> str:
-    """Return how far probabilities can be taken at their word; "" where that is not known."""
+def calibration_sentence(change: ClassChange, alone: bool = False) -> str:
+    """Return how far probabilities can be taken at their word; "" where that is not known. Alone: only now."""
     if change.before is None or change.after is None:
         return ""
+    now = percent(change.after.expected_calibration_error)
+    errors = now if alone else f"{percent(change.before.expected_calibration_error)} before, {now} now"
     return (
-        f"Expected calibration error {percent(change.before.expected_calibration_error)} before, "
-        f"{percent(change.after.expected_calibration_error)} now: so far are the probabilities of the answers from how "
+        f"Expected calibration error {errors}: so far are the probabilities of the answers from how "
         "often these are right."
     )
 

@@ -116,6 +116,7 @@ def verdict(frame: pd.DataFrame, kept: pd.Series, budget: Budget, fit: Fit) -> s
     return (
         f"{count:,} of {measured:,} runs {'keep' if count > 1 else 'keeps'} the budget. {as_text(what)}: "
         f"**{as_text(str(best['name']))}** with {as_text(_figures(best, budget, fit))}."
+        f"{' Its file does not keep all that its steps promised.' * (best['verified_met'] < best['verified_count'])}"
     )
 
 

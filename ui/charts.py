@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from intake.fit import Fit
 from ui.formatting import as_hover, metric_change
-from ui.frames import pareto_front
+from ui.frames import is_share_curve, pareto_front
 from ui.palette import COLOURS, NEUTRAL, look_of, rank_of
 from ui.quantities import Quantity, change_text
 from ui.wording import METRICS
@@ -207,13 +207,15 @@ def curve_figures(curves: Curves) -> dict[str, go.Figure]:
 
 def _curve_figure(quantity: str, curves: Curves) -> go.Figure:
     figure = go.Figure()
+    in_percent = is_share_curve(quantity)
+    factor, digits, unit = (100, ".2f", " %") if in_percent else (1, ".4g", "")
     for part, colour, mode in (("train", COLOURS[0], "lines"), ("validation", COLOURS[1], "lines+markers")):
         points = curves.get(f"{part}/{quantity}", [])
         if points:
             steps, values = zip(*points, strict=True)
             figure.add_scatter(
-                x=steps, y=values, mode=mode if len(points) > 1 else "markers", name=part,
-                line={"color": colour, "width": 2}, hovertemplate="step %{x:,}: %{y:.4g}<extra></extra>",
+                x=steps, y=[factor * value for value in values], mode=mode if len(points) > 1 else "markers", name=part,
+                line={"color": colour, "width": 2}, hovertemplate=f"step %{{x:,}}: %{{y:{digits}}}{unit}<extra></extra>",
             )  # fmt: skip
     figure.update_layout(
         title={"text": quantity.replace("_", " ").capitalize(), "font": {"size": 14}},
@@ -222,6 +224,7 @@ def _curve_figure(quantity: str, curves: Curves) -> go.Figure:
         showlegend=len(figure.data) > 1,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "right", "x": 1, "title": None},
         xaxis={"title": "Optimizer step"},
+        yaxis={"ticksuffix": unit},
     )
     return figure
 

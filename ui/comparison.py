@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result, RunRecord
 from ui.formatting import as_hover, metric_text
-from ui.palette import COLOURS
+from ui.palette import COLOURS, NEUTRAL
 from ui.quantities import Quantity, change_text, metric_of, quantities, value_of
 from ui.setting_texts import label_text, short_value
 from ui.wording import STATES
@@ -129,6 +129,8 @@ class Dimension:
     """One for each run."""
     ticks: tuple[str, ...] = ()
     """Names of the values 0, 1, 2, ...; empty: the values are numbers."""
+    written: str = ",.4~g"
+    """How numbers are written, in the language of d3."""
 
 
 def dimensions(runs: Sequence[RunRecord], fit: Fit) -> list[Dimension]:
@@ -137,7 +139,8 @@ def dimensions(runs: Sequence[RunRecord], fit: Fit) -> list[Dimension]:
     found += [_dimension(name, values) for name, values in _settings_that_differ(runs).items()]
     for quantity in quantities(fit):
         values = [value_of(run.result, quantity) if run.result else None for run in runs]
-        found.append(_dimension(quantity.heading, [None if v is None else quantity.scaled(v) for v in values]))
+        axis = _dimension(quantity.heading, [None if v is None else quantity.scaled(v) for v in values])
+        found.append(replace(axis, written=f",.{quantity.digits}f") if quantity.unit else axis)
     return [dimension for dimension in found if len(set(dimension.values)) > 1]
 
 
@@ -166,8 +169,18 @@ def parallel_figure(runs: Sequence[RunRecord], shown: Sequence[Dimension], fit: 
         names = Dimension("Run", tuple(map(float, range(len(runs)))), tuple(column_names(runs)))
         drawn.insert(0, _as_axis(names, _LONGEST_NAME))
     figure = go.Figure(go.Parcoords(dimensions=drawn, line=_colours(runs, fit), labelangle=-18, labelside="top"))
-    figure.update_layout(height=400, margin={"l": 120 if len(runs) <= MOST else 40, "r": 50, "t": 90, "b": 24})
+    figure.update_layout(
+        height=400,
+        margin={"l": 120 if len(runs) <= MOST else 40, "r": 50, "t": 90, "b": 24},
+        shapes=[_line_of_axis(place / max(1, len(drawn) - 1)) for place in range(len(drawn))],
+    )
     return figure
+
+
+def _line_of_axis(across: float) -> dict[str, Any]:
+    """A line behind an axis: plotly's own are black and nearly transparent, and vanish in the dark."""
+    ends = {"x0": across, "x1": across, "y0": 0, "y1": 1, "xref": "paper", "yref": "paper"}
+    return {"type": "line", "layer": "below", "line": {"color": NEUTRAL, "width": 1}, **ends}
 
 
 def _as_axis(dimension: Dimension, longest: int = _LONGEST_TICK) -> dict[str, Any]:
@@ -179,6 +192,8 @@ def _as_axis(dimension: Dimension, longest: int = _LONGEST_TICK) -> dict[str, An
             "ticktext": [as_hover(_short(text, longest)) for text in dimension.ticks],
         }
         axis["range"] = [-0.2, max(len(dimension.ticks) - 0.8, 0.2)]
+    else:
+        axis["tickformat"] = dimension.written
     return axis
 
 

@@ -76,7 +76,7 @@ def draw_grid_estimate(project: Project, points: Sequence[Point]) -> None:
     recipes = [point.recipe for point in points]
     with st.container(border=True, key="new_run:grid", gap="xsmall"):
         took = service().expected_seconds(project, recipes)
-        how_long = f"about {seconds(took / service().settings.worker_slots)} in all" if took else NOT_TIMED
+        how_long = f"about {seconds(took / service().settings.slots)} in all" if took else NOT_TIMED
         st.markdown(f"**{len(points)} runs**, {how_long}.")
         try:
             sizes = [size for recipe in _some(recipes) if (size := service().estimate(project.model.upload_id, recipe))]

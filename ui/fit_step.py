@@ -11,6 +11,7 @@ from intake.dataset_info import DatasetInfo
 from intake.fit import FitOverrides, Loss, MatchReport, ScaleMode, Task
 from ui.fit_view import draw_fit
 from ui.formatting import as_text, metric_text
+from ui.layer_table import table_height
 from ui.session import record_to_address, show_problems
 from ui.wording import LOSSES, METRICS, SCALES, TASKS, describe_step
 
@@ -122,7 +123,7 @@ def _draw_class_order(
         hide_index=True,
         disabled=["Output unit"],
         column_config={"Class": st.column_config.SelectboxColumn(options=list(names), required=True)},
-        height=min(38 * (len(found) + 1), 320),
+        height=table_height(len(table)),
         key=f"new:class_order:{pair}:{abs(hash(found))}",
     )
     return read_class_order(list(edited["Class"]), names, found, overrides.class_order)

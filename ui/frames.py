@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from intake.fit import Fit
+from intake.fit import SHARES, Fit
 from optimizers.fine_tuning import FineTuning
 from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result, RunRecord
@@ -150,7 +150,7 @@ def is_within_noise(result: Result, baseline: Result) -> bool:
 
 
 def best_run(runs: list[RunRecord], fit: Fit) -> RunRecord | None:
-    """Return the run with the smallest `.tflite` that does not lose accuracy beyond noise; None without one."""
+    """Return the run with the smallest `.tflite` that keeps its promises and loses no accuracy beyond noise; or None."""
     baseline = baseline_of(runs)
     if baseline is None or baseline.result is None:
         return None
@@ -159,6 +159,7 @@ def best_run(runs: list[RunRecord], fit: Fit) -> RunRecord | None:
         for run in runs
         if run.result
         and run.state == "finished"
+        and not run.error
         and not run.is_baseline
         and not run.archived
         and _holds(run.result, baseline.result, fit)
@@ -171,11 +172,20 @@ def _holds(result: Result, baseline: Result, fit: Fit) -> bool:
     return gain >= 0 or is_within_noise(result, baseline)
 
 
+def is_share_curve(quantity: str) -> bool:
+    """Return True for curves of shares from 0 to 1, which are written in %: "accuracy", "sparsity", and not "loss"."""
+    return quantity == "sparsity" or quantity.split("_")[-1] in SHARES
+
+
 def curve_tables(curves: dict[str, list[tuple[int, float]]]) -> dict[str, pd.DataFrame]:
-    """Return a table per quantity ("loss", "accuracy", "sparsity"), a row per point, training and validation in one."""
+    """Return a table per quantity ("loss", "accuracy", "sparsity"), a row per point, training and validation in one.
+
+    Shares are in %.
+    """
     rows: dict[str, list[tuple[str, int, float]]] = {}
     for name, points in curves.items():
         part, quantity = name.split("/", 1)
-        rows.setdefault(quantity, []).extend((part, step, value) for step, value in points)
+        factor = 100 if is_share_curve(quantity) else 1
+        rows.setdefault(quantity, []).extend((part, step, factor * value) for step, value in points)
     names = sorted(rows, key=lambda name: (name != "loss", name))
     return {name: pd.DataFrame(rows[name], columns=["Part", "Optimizer step", "Value"]) for name in names}

@@ -14,7 +14,7 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 from measure.layer_errors import SAME_DB
 from runs.layer_outcomes import LayerOutcome
 from ui.formatting import kilobytes, percent
-from ui.palette import NEUTRAL
+from ui.palette import NEUTRAL, text_colour
 
 MOST_LAYERS = 150
 """Of larger models only layers that store weights are drawn, and those where branches meet."""
@@ -184,19 +184,6 @@ def colour_at(place: float) -> str:
     """Return the colour of a place from 0 to 1 on the scale, "#rrggbb"."""
     red, green, blue = unlabel_rgb(sample_colorscale(SCALE, [min(1.0, max(0.0, place))])[0])
     return f"#{round(red):02x}{round(green):02x}{round(blue):02x}"
-
-
-def text_colour(fill: str) -> str:
-    """Return black or white, whichever stands out more from a colour "#rrggbb" (contrast of WCAG 2)."""
-    light = luminance(fill)
-    return "#ffffff" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "#000000"
-
-
-def luminance(colour: str) -> float:
-    """Return the relative luminance of WCAG 2 of a colour "#rrggbb", 0 to 1."""
-    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def legend_of(measure: Measure) -> go.Figure:

@@ -10,8 +10,8 @@ from intake.errors import UserError
 from runs.jobs import Job
 from runs.records import RunRecord
 from ui.charts import curve_figures
-from ui.formatting import as_text, seconds_left
-from ui.frames import curve_tables
+from ui.formatting import as_text, percent, seconds_left
+from ui.frames import curve_tables, is_share_curve
 from ui.selection import select, selected_ids
 from ui.session import RUN, may_change, service, show_problems
 
@@ -82,7 +82,8 @@ def _active_card(run: RunRecord) -> None:
 def _sparkline(column: Any, name: str, points: list[tuple[int, float]]) -> None:
     values = [value for _, value in points[-60:]]
     label = name.replace("_", " ").capitalize()
-    column.metric(label, f"{values[-1]:.4g}", chart_data=values if len(values) > 1 else None)
+    text = percent(values[-1]) if is_share_curve(name) else f"{values[-1]:.4g}"
+    column.metric(label, text, chart_data=values if len(values) > 1 else None)
 
 
 def progress_bar(run: RunRecord) -> None:
@@ -147,7 +148,8 @@ def _draw_moving_curves(curves: dict[str, list[tuple[int, float]]]) -> None:
     for first in range(0, len(tables), 2):
         pair = list(tables.items())[first : first + 2]
         for column, (name, table) in zip(st.columns(2), pair, strict=False):
-            column.markdown(f"**{name.replace('_', ' ').capitalize()}**")
+            unit = ", %" if is_share_curve(name) else ""
+            column.markdown(f"**{name.replace('_', ' ').capitalize()}{unit}**")
             column.line_chart(
                 table, x="Optimizer step", y="Value", color="Part", y_label="", height=220, alt=f"{name} by step"
             )

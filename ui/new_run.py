@@ -6,11 +6,13 @@ import streamlit as st
 
 from intake.errors import InvalidParams, UserError
 from optimizers import TECHNIQUES
+from optimizers.advice import advice_on
 from optimizers.sweep import MANY_POINTS, Point, expand
 from runs.records import Project
 from ui.chain import SWEEP_KEY, form_steps
 from ui.estimates import draw_estimate, draw_grid_estimate
 from ui.form_origin import PARAMETERS, fixed_steps, parent_of_form, take_origin
+from ui.formatting import sentences
 from ui.layer_table import draw_layers, layer_specs
 from ui.origin_view import draw_origin
 from ui.ready_recipes import draw_ready_recipes, draw_recipe_file
@@ -45,6 +47,8 @@ def draw_new_run(project: Project) -> None:
         "becomes a run.",
         persist_state="session",
     )
+    if advice := advice_on(points):
+        st.warning(sentences(advice))
     if len(points) > 1:
         draw_grid_estimate(project, points)
     else:

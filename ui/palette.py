@@ -35,3 +35,22 @@ def rank_of(techniques: tuple[str, ...]) -> tuple[int, ...]:
     """Return the place of a recipe in legends: the order of the registry."""
     names = [entry.name for entry in TECHNIQUES]
     return tuple(names.index(name) for name in techniques)
+
+
+def colour_between(first: str, last: str, place: float) -> str:
+    """Return the colour at a place from 0 to 1 between two colours "#rrggbb", as a scale of plotly has it."""
+    pairs = [(int(first[at : at + 2], 16), int(last[at : at + 2], 16)) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(start + place * (end - start)):02x}" for start, end in pairs)
+
+
+def text_colour(fill: str) -> str:
+    """Return black or white, whichever stands out more from a colour "#rrggbb" (contrast of WCAG 2)."""
+    light = luminance(fill)
+    return "#ffffff" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "#000000"
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of WCAG 2 of a colour "#rrggbb", 0 to 1."""
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

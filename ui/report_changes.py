@@ -11,34 +11,60 @@ from measure.behaviour import Behaviour, ClassChange, Moved, NumberChange, Outpu
 from runs.handover.source import SampleSource
 from runs.shown_samples import ShownSamples
 from ui.behaviour_charts import as_figures, number_figure
-from ui.behaviour_words import calibration_sentence, change_sentences, what_became
+from ui.behaviour_words import (
+    CHANGED,
+    calibration_sentence,
+    change_sentences,
+    heading_of,
+    sentences_alone,
+    stands_alone,
+    what_became,
+)
 from ui.formatting import percent
 from ui.report_document import Part, Picture, Table
 
 MOST_FLIPS, MOST_MOVED = 40, 20
 """Rows of a table of samples, so that a report stays small (a picture has 1 to 4 kB) and can be read."""
 COLOURS_NOTE = "In the figures blue is better: more right answers, or fewer of a mistake. Orange is worse."
-TITLE = "What changed"
 DISTRIBUTION = "Distribution of the errors, before and now"
+DISTRIBUTION_ALONE = "Distribution of the errors"
 Cell = str | Picture
 _TITLE_PIXELS = 64
 """Above a figure, for its title and its legend."""
 
 
-def change_parts(behaviour: Behaviour | None, samples: SampleSource) -> list[Part]:
+def change_parts(behaviour: Behaviour | None, samples: SampleSource, is_baseline: bool = False) -> list[Part]:
     """Return a part for each output; a sentence for runs of versions that did not look.
+
+    Of a baseline the parts say how good it is, and there are none without labels.
 
     Args:
         behaviour: what changed; None where nobody looked.
         samples: looks rows of the test part up.
+        is_baseline: whether the run is one.
     """
     if behaviour is None:
-        return [Part(TITLE, ["This run is older than the comparison of single answers."])]
-    several = len(behaviour.outputs) > 1
+        return [Part(CHANGED, ["This run is older than the comparison of single answers."])]
+    heading, alone = heading_of(behaviour, is_baseline), stands_alone(behaviour, is_baseline)
+    if not heading:
+        return []
+    titles = [f"{heading}: output {each.name}" if len(behaviour.outputs) > 1 else heading for each in behaviour.outputs]
     return [
-        _part(f"{TITLE}: output {output.name}" if several else TITLE, behaviour, output, samples)
-        for output in behaviour.outputs
+        _alone(title, behaviour, output) if alone else _part(title, behaviour, output, samples)
+        for title, output in zip(titles, behaviour.outputs, strict=True)
     ]
+
+
+def _alone(title: str, behaviour: Behaviour, output: OutputChange) -> Part:
+    said = sentences_alone(behaviour, output)
+    if output.classes is not None:
+        figures = as_figures(output.classes, alone=True)
+        said += filter(None, [calibration_sentence(output.classes, alone=True)])
+    elif output.numbers is not None and output.numbers.errors_after is not None:
+        figures = {DISTRIBUTION_ALONE: number_figure(output.numbers, alone=True)}
+    else:
+        figures = {}
+    return Part(title, said, figures=[(name, _titled(name, figure)) for name, figure in figures.items()])
 
 
 def _part(title: str, behaviour: Behaviour, output: OutputChange, samples: SampleSource) -> Part:

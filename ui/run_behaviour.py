@@ -13,26 +13,49 @@ from measure.behaviour import Behaviour, ClassChange, Flip, Moved, NumberChange,
 from runs.records import Project
 from runs.shown_samples import ShownSamples
 from ui.behaviour_charts import CALIBRATION, CONFUSION, as_figures, number_figure
-from ui.behaviour_words import calibration_sentence, change_sentences, what_became
+from ui.behaviour_words import (
+    calibration_sentence,
+    change_sentences,
+    heading_of,
+    sentences_alone,
+    stands_alone,
+    what_became,
+)
 from ui.formatting import as_text, percent
 from ui.session import service
 
-_ROW_PIXELS = 52
+_PICTURE_ROW_PIXELS, _ROW_PIXELS = 52, 35
 _TALLEST = 420
 
 
-def draw_behaviour(behaviour: Behaviour | None, project: Project) -> None:
-    """Draw what changed; a sentence for runs of versions that did not look."""
-    st.subheader("What changed")
+def draw_behaviour(behaviour: Behaviour | None, project: Project, is_baseline: bool) -> None:
+    """Draw what changed, of a baseline how good it is; a sentence for runs of versions that did not look."""
+    heading = heading_of(behaviour, is_baseline)
+    if not heading:
+        return
+    st.subheader(heading)
     if behaviour is None:
         st.caption("This run is older than the comparison of single answers. Run it again to see it.")
         return
     if project.dataset is None:
         st.caption(RANDOM_INPUTS_NOTE)
+    alone = stands_alone(behaviour, is_baseline)
     for number, output in enumerate(behaviour.outputs):
         if len(behaviour.outputs) > 1:
             st.markdown(f"**Output {as_text(output.name)}**")
-        _draw_output(behaviour, output, project, f"run:changes:{number}")
+        if alone:
+            _draw_alone(behaviour, output, f"run:changes:{number}")
+        else:
+            _draw_output(behaviour, output, project, f"run:changes:{number}")
+
+
+def _draw_alone(behaviour: Behaviour, output: OutputChange, key: str) -> None:
+    for sentence in sentences_alone(behaviour, output):
+        st.markdown(as_text(sentence))
+    if output.classes is not None:
+        _draw_class_figures(output.classes, key, alone=True)
+    elif output.numbers is not None and output.numbers.errors_after is not None:
+        _draw_figure(number_figure(output.numbers, alone=True), f"{key}:figure", "Distribution of the errors")
 
 
 def _draw_output(behaviour: Behaviour, output: OutputChange, project: Project, key: str) -> None:
@@ -47,26 +70,31 @@ def _draw_output(behaviour: Behaviour, output: OutputChange, project: Project, k
 
 
 def _draw_classes(change: ClassChange, project: Project, key: str) -> None:
-    figures = as_figures(change)
+    _draw_class_figures(change, key)
+    if change.changed:
+        _draw_flips(change, project, key)
+
+
+def _draw_class_figures(change: ClassChange, key: str, alone: bool = False) -> None:
+    figures = as_figures(change, alone)
     if figures:
         columns = st.columns(min(2, len(figures)), gap="large")
         for number, (title, figure) in enumerate(figures.items()):
             with columns[number % len(columns)]:
                 st.markdown(f"**{title}**")
                 _draw_figure(figure, f"{key}:figure:{number}", title)
-                st.caption(as_text(_explanation(title, change)))
-    if change.changed:
-        _draw_flips(change, project, key)
+                st.caption(as_text(_explanation(title, change, alone)))
 
 
-def _explanation(title: str, change: ClassChange) -> str:
+def _explanation(title: str, change: ClassChange, alone: bool) -> str:
     if title == CALIBRATION:
-        return calibration_sentence(change)
+        return calibration_sentence(change, alone)
     if title == CONFUSION:
         return (
             "Samples more or fewer in each cell. Blue: better, more right answers or fewer of a mistake. Orange: worse."
         )
-    return "Share of right answers to the test samples of each class. Orange: fewer are right now."
+    share = "Share of right answers to the test samples of each class."
+    return share if alone else f"{share} Orange: fewer are right now."
 
 
 def _draw_figure(figure: object, key: str, alt: str) -> None:
@@ -96,6 +124,7 @@ def _draw_numbers(change: NumberChange, project: Project, key: str) -> None:
 
 
 def _draw_table(table: pd.DataFrame, shown: ShownSamples, alt: str) -> None:
+    row_pixels = _PICTURE_ROW_PIXELS if shown.images else _ROW_PIXELS
     st.dataframe(
         table.style.format(
             {column: percent for column in table if column.startswith("Probability")}
@@ -107,9 +136,9 @@ def _draw_table(table: pd.DataFrame, shown: ShownSamples, alt: str) -> None:
             "Sample": st.column_config.ImageColumn(width="small") if shown.images else st.column_config.TextColumn(),
             "Test row": st.column_config.NumberColumn(help="In the test part, counted from 0."),
         },
-        row_height=_ROW_PIXELS if shown.images else None,
+        row_height=row_pixels,
         placeholder="",
-        height="content" if len(table) <= 5 else _TALLEST,
+        height="content" if row_pixels * (len(table) + 1) <= _TALLEST else _TALLEST,
         alt=alt,
     )
 

@@ -93,16 +93,18 @@ def draw_sizes(result: Result, baseline: Result | None, report: RunReport | None
                 "Size": kind.label,
                 "This run": kind.text(new),
                 **({"Baseline": kind.text(old), "Change": change} if baseline else {}),
-                "What it is": kind.help,
             }
         )
     right = st.column_config.TextColumn(alignment="right")
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
+        height="content",
         column_config={"This run": right, "Baseline": right, "Change": right},
         alt="All sizes of this run beside the baseline's" if baseline else "All sizes of this run",
     )
+    with st.expander("What each size is", key="run:sizes"):
+        st.markdown("\n".join(f"- **{as_text(kind.label)}:** {as_text(kind.help)}" for kind in SIZES))
     if baseline is not None and (reasons := size_reasons(result, baseline, report)):
         st.markdown(as_markdown(reasons))
 
@@ -164,12 +166,12 @@ def draw_tensors(report: RunReport) -> None:
             "Tensor": [row.name for row in report.tensors],
             "Shape": [shape_text(row.shape) for row in report.tensors],
             "Type": [row.dtype for row in report.tensors],
-            "Stored, kB": [row.stored_bytes / 1000 for row in report.tensors],
+            "Stored, bytes": [row.stored_bytes for row in report.tensors],
             "Zeros": [row.zero_share for row in report.tensors],
             "Distinct values": [row.distinct for row in report.tensors],
         }
     )
-    formats = {"Stored, kB": "{:,.1f}", "Zeros": percent, "Distinct values": "{:,}"}
+    formats = {"Stored, bytes": "{:,}", "Zeros": percent, "Distinct values": "{:,}"}
     with st.expander(f"{len(report.tensors):,} weight tensors of the .tflite", key="run:tensors"):
         st.dataframe(table.style.format(formats), hide_index=True, alt="Weight tensors of the exported file")
 
@@ -190,4 +192,4 @@ def draw_origin(run: RunRecord, report: RunReport) -> None:
         if run.result is not None:
             rows.append({"": "Whole run", "Value": seconds(run.result.duration_s)})
             rows.append({"": "Of it fine-tuning", "Value": seconds(run.result.training_s)})
-        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Versions, hashes and times")
+        st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", alt="Versions, hashes and times")

@@ -11,6 +11,7 @@ import streamlit as st
 
 from intake.fit import Fit
 from runs.records import Project, RunRecord
+from ui.charts import Axes
 from ui.run_labels import draw_menu_of_selected
 from ui.run_table import (
     RUN,
@@ -18,13 +19,19 @@ from ui.run_table import (
     csv_text,
     digits_of,
     in_order,
+    in_sight,
     orders,
+    short_change_heading,
     table_frame,
     usual_columns,
 )
 from ui.selection import open_later, select, selected_ids
 
 TABLE_KEY = "project:table"
+_ROWS_IN_FULL = 15
+"""Of more the table scrolls."""
+_RUN_PIXELS = 200
+"""Of the names: on a phone the metric has room beside them."""
 
 
 def draw_table(
@@ -33,6 +40,7 @@ def draw_table(
     baseline: RunRecord | None,
     chosen: list[RunRecord],
     count: int,
+    axes: Axes,
     with_owner: bool = False,
 ) -> None:
     """Draw the runs of a frame, the baseline on top.
@@ -43,6 +51,7 @@ def draw_table(
         baseline: what the changes are against; None where there is none yet.
         chosen: the selected runs.
         count: how many runs there would be without filters.
+        axes: of the chart, whose figures come first.
         with_owner: whether any run of the project has an owner, shown or not: a column must not go with a filter.
     """
     fit = project.fit
@@ -53,6 +62,8 @@ def draw_table(
             usual = usual_columns(fit, with_tags=bool(frame["tags"].map(bool).any()), with_owner=with_owner)
             choices = column_choices(fit, with_owner)
             columns = st.multiselect("Columns", choices, usual, key="columns", bind="query-params", width=420)
+    all_finished = bool((frame["state"] == "finished").all())
+    columns = in_sight(columns, usual, [axes.y.label, axes.x.label], all_finished)
     ordered = in_order(frame, order, fit, baseline.run_id if baseline else "")
     table = table_frame(ordered, columns, fit, baseline.result if baseline else None)
     run_ids = list(ordered["run_id"])
@@ -63,6 +74,7 @@ def draw_table(
         rounded(table, fit),
         key=TABLE_KEY,
         hide_index=True,
+        height="content" if len(table) <= _ROWS_IN_FULL else "auto",
         on_select=partial(_changed, run_ids),
         selection_mode=["multi-row", "single-cell"],
         placeholder="",
@@ -96,14 +108,19 @@ def rounded(table: pd.DataFrame, fit: Fit) -> pd.DataFrame:
 
 
 def column_config(table: pd.DataFrame, fit: Fit) -> dict[str, Any]:
-    """Return how the columns are written: numbers with their digits, changes with their sign."""
-    config: dict[str, Any] = {RUN: st.column_config.TextColumn(pinned=True, width="medium")}
+    """Return how the columns are written: numbers with their digits, changes with their sign and a short heading."""
+    config: dict[str, Any] = {RUN: st.column_config.TextColumn(pinned=True, width=_RUN_PIXELS)}
     for column in table:
         digits = digits_of(column, fit)
         if digits is not None:
             places, is_change = digits
             written = f"%+.{places}f" if is_change else "localized"
-            config[column] = st.column_config.NumberColumn(format=written, step=10.0**-places)
+            config[column] = st.column_config.NumberColumn(
+                label=short_change_heading(column) if is_change else None,
+                help=f"{column}, against the baseline." if is_change else None,
+                format=written,
+                step=10.0**-places,
+            )
     return config
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from intake.errors import UserError
@@ -25,6 +27,10 @@ from ui.session import PROJECT, RUN, may_change, service, show_problems
 from ui.try_it import draw_try_it
 from ui.wording import STATES
 
+_TALLEST_LOG = 420
+"""Pixels."""
+_LOG_ROWS, _LOG_LETTERS = 18, 120
+"""That fit into it, and into a row of it."""
 _COLOURS = {"finished": "green", "failed": "red", "interrupted": "orange", "cancelled": "gray"}
 
 
@@ -46,6 +52,8 @@ def draw_head(run: RunRecord, project: Project) -> None:
         st.caption(as_text(_subtitle(run)), width="content")
     draw_lineage(run)
     draw_note(run)
+    if run.result is not None and run.error:
+        st.error(sentences([run.error]))
     if run.notes:
         st.info(sentences(run.notes))
 
@@ -123,7 +131,7 @@ def draw_finished(run: RunRecord, result: Result, project: Project) -> None:
     with right:
         draw_recipe(run.recipe)
     if report is not None:
-        draw_behaviour(report.behaviour, project)
+        draw_behaviour(report.behaviour, project, run.is_baseline)
     draw_try_it(run, project, report)
     draw_speed(run, result, baseline)
     curves = service().curves(run.run_id)
@@ -144,4 +152,10 @@ def _draw_log(run: RunRecord, expanded: bool) -> None:
     log = service().log(run.run_id)
     if log:
         with st.expander("Log", key="run:log", expanded=expanded):
-            st.code(log, language=None, height=320, wrap_lines=True)
+            st.code(log, language=None, height=log_height(log), wrap_lines=True)
+
+
+def log_height(log: str) -> int | Literal["content"]:
+    """Return the height of a log: what its lines take, up to some; longer ones scroll."""
+    rows = sum(1 + len(line) // _LOG_LETTERS for line in log.splitlines())
+    return "content" if rows <= _LOG_ROWS else _TALLEST_LOG

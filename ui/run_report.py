@@ -44,11 +44,11 @@ class Reports:
                 subtitle=_subtitle(run, project),
                 made=_made(finished.report),
                 cards=_cards(result, finished.baseline, project.fit),
-                notes=[*_doubts(result, finished.baseline, project.fit), *run.notes],
+                notes=[*_doubts(result, finished.baseline, project.fit), *run.error.splitlines(), *run.notes],
                 parts=[
                     *_standing([finished], project),
                     _sizes(result, finished.baseline),
-                    *(change_parts(finished.report.behaviour, samples) if finished.report else ()),
+                    *(change_parts(finished.report.behaviour, samples, run.is_baseline) if finished.report else ()),
                     *(_claims(finished.report.facts) if finished.report else ()),
                     *_recipe(run.recipe),
                     *_training(curves),
@@ -178,13 +178,18 @@ def _layers(recipe: Recipe, layers: Sequence[LayerOutcome]) -> list[Part]:
             *(VERDICTS[treatment.verdict] for treatment in layer.treatments),
             layer.dtype,
             "" if layer.zero_share is None else percent(layer.zero_share),
-            " ".join(dict.fromkeys(f"{one.reason} {one.fix}".strip() for one in layer.treatments)),
+            *(
+                [" ".join(dict.fromkeys(f"{one.reason} {one.fix}".strip() for one in layer.treatments))]
+                if titles
+                else []
+            ),
         ]
         for layer in layers
     ]
-    headings = ("Layer", "Kind", "Weights", *titles, "Stored as", "Zeros", "Why")
+    headings = ("Layer", "Kind", "Weights", *titles, "Stored as", "Zeros", *(["Why"] if titles else []))
     numbers = frozenset({2, 4 + len(titles)})
-    return [Part("Layers", tables=[Table("What was done to each layer", headings, rows, numbers)])]
+    caption = "What was done to each layer" if titles else "The layers of the model"
+    return [Part("Layers", tables=[Table(caption, headings, rows, numbers)])]
 
 
 def _tensors(report: RunReport) -> list[Part]:
@@ -259,7 +264,7 @@ def _all_sizes(runs: Sequence[FinishedRun]) -> Part:
 
 def _settings(runs: Sequence[FinishedRun]) -> list[Part]:
     rows = [[one.run.name, "; ".join(changed_settings(one.run.recipe)) or "defaults"] for one in runs]
-    notes = [[one.run.name, note] for one in runs for note in one.run.notes]
+    notes = [[one.run.name, note] for one in runs for note in (*one.run.error.splitlines(), *one.run.notes)]
     tables = [Table("Settings that are not the defaults", ("Run", "Settings"), rows)]
     return [Part("Recipes", tables=[*tables, *([Table("Notes", ("Run", "Note"), notes)] if notes else [])])]
 

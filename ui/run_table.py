@@ -29,16 +29,26 @@ def column_choices(fit: Fit, with_owner: bool = False) -> list[str]:
 
 def usual_columns(fit: Fit, with_tags: bool = False, with_owner: bool = False) -> list[str]:
     """Return the columns of a table that nobody changed; tags and owners among them where some runs have any."""
-    figures = [".tflite", ".tflite, gzip", metric_of(fit).label, "Latency"]
-    return [
-        "Technique",
-        "State",
-        *figures,
-        "Verified",
-        "Duration",
-        *(["Tags"] if with_tags else []),
-        *([OWNER] if with_owner else []),
-    ]
+    figures = [metric_of(fit).label, ".tflite", ".tflite, gzip"]
+    words = ["State", "Technique", "Latency", "Verified", "Duration"]
+    return [*figures, *words, *(["Tags"] if with_tags else []), *([OWNER] if with_owner else [])]
+
+
+def in_sight(columns: Sequence[str], usual: Sequence[str], axes: Sequence[str], all_finished: bool) -> list[str]:
+    """Return the columns in the order in which they are shown: what matters most comes where nobody has to scroll.
+
+    Columns that somebody chose stay as they are. The usual ones begin with what the chart shows, and before it with
+    the state, where that says something of some run.
+
+    Args:
+        columns: those to show.
+        usual: of `usual_columns`.
+        axes: labels of what the chart shows, the metric or what stands for it first.
+        all_finished: whether every run is.
+    """
+    if list(columns) != list(usual):
+        return list(columns)
+    return list(dict.fromkeys([*([] if all_finished else ["State"]), *axes, *columns]))
 
 
 def orders(fit: Fit) -> list[str]:
@@ -82,6 +92,11 @@ def table_frame(frame: pd.DataFrame, columns: Sequence[str], fit: Fit, baseline:
 def change_heading(quantity: Quantity) -> str:
     """Return the name of the column of changes: ".tflite, change in %"."""
     return f"{quantity.label}, change in {'points' if quantity.is_share else '%'}"
+
+
+def short_change_heading(column: str) -> str:
+    """Return what stands above a column of changes where the quantity stands to the left of it: "Δ %"."""
+    return f"Δ {column.rsplit(' in ', 1)[1]}"
 
 
 def _changes(frame: pd.DataFrame, quantity: Quantity, baseline: Result) -> pd.Series:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -31,6 +33,34 @@ def code(*lines: str) -> Cell:
 def source_of(*functions: Callable[..., Any]) -> str:
     """Return the source of functions as it stands in their files, to be copied into a script."""
     return "\n\n\n".join(inspect.getsource(function).strip() for function in functions)
+
+
+def without_uncalled(cells: Sequence[Cell]) -> list[Cell]:
+    """Return cells without the functions that nothing in them calls, directly or by way of others."""
+    trees = [ast.parse(cell.text).body if cell.is_code else [] for cell in cells]
+    called = _called([statement for body in trees for statement in body])
+    kept = []
+    for cell, body in zip(cells, trees, strict=True):
+        lines = cell.text.split("\n")
+        for one in reversed(body):
+            if isinstance(one, ast.FunctionDef) and one.name not in called:
+                del lines[one.lineno - 1 : one.end_lineno]
+        kept.append(Cell(re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip("\n"), cell.is_code))
+    return [cell for cell in kept if cell.text]
+
+
+def _called(statements: Sequence[ast.stmt]) -> set[str]:
+    functions = {one.name: one for one in statements if isinstance(one, ast.FunctionDef)}
+    called: set[str] = set()
+    new = _names([one for one in statements if not isinstance(one, ast.FunctionDef)]) & set(functions)
+    while new:
+        called |= new
+        new = _names([functions[name] for name in new]) & set(functions) - called
+    return called
+
+
+def _names(statements: Sequence[ast.stmt]) -> set[str]:
+    return {node.id for one in statements for node in ast.walk(one) if isinstance(node, ast.Name)}
 
 
 def comment(text: str) -> str:

@@ -183,6 +183,8 @@ def _scale(step: Scale) -> str:
 
 
 def _targets(inputs: Inputs, fit: Fit) -> Iterator[str]:
+    if fit.task == "agreement":  # nothing is trained or measured by labels
+        return
     yield "def targets_of(labels, inputs, loss):"
     yield '    """Return what the loss compares the answers with."""'
     classes = len(inputs.dataset_info.class_names)
@@ -200,8 +202,6 @@ def _targets(inputs: Inputs, fit: Fit) -> Iterator[str]:
             yield f"    return np.asarray(labels == {positive}, np.float32).reshape(-1, 1)"
         case "multilabel_classification":
             yield f"    return np.asarray(labels, np.float32)[:, {list(fit.class_order) or list(range(classes))!r}]"
-        case "agreement":
-            yield "    raise NotImplementedError('Without labels nothing is trained here.')"
         case _ if inputs.dataset_info.label_kind == "class":
             numbers = [float(name) for name in inputs.dataset_info.class_names]
             yield f"    return np.asarray({numbers!r}, np.float32)[labels].reshape(-1, 1)"

@@ -14,7 +14,7 @@ from optimizers.kept import Won
 from optimizers.plain_training import ScriptStep
 from optimizers.recipe import Recipe
 from runs.handover import parts_measure, parts_training
-from runs.handover.cells import Cell, code, comment, source_of, words
+from runs.handover.cells import Cell, code, comment, source_of, without_uncalled, words
 from runs.handover.data_cells import data_cells, fit_cells
 from runs.handover.source import FinishedRun, Inputs, own_classes
 from runs.handover.tare_cells import WrittenStep, tare_cells
@@ -53,7 +53,7 @@ def script_of(finished: FinishedRun, inputs: Inputs) -> Script:
     else:
         cells += tare_cells(finished, inputs, problem, steps)
     cells += _measuring_cells(finished, fit.task == "agreement")
-    return Script(cells, needs_model, needs_tare=not is_plain)
+    return Script(without_uncalled(cells), needs_model, needs_tare=not is_plain)
 
 
 def written_down(finished: FinishedRun, inputs: Inputs) -> tuple[str, list[WrittenStep], list[str]]:
