@@ -1,4 +1,5 @@
 # docker build -t tare . && docker run -p 8501:8501 -v tare:/data tare
+# With a login, also: -v ./secrets.toml:/app/.streamlit/secrets.toml:ro -e TARE_LOGIN=true (docs/hosting.md)
 
 FROM python:3.11-slim AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

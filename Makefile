@@ -20,7 +20,7 @@ STORE := $(or $(TARE_HOME),var)/mlflow.db
 # What every measurement is told.
 BENCH = --seeds $(SEEDS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(OUT),--out "$(OUT)")
 
-.PHONY: help run setup dev test check format docs bench bench-mnist bench-pairs bench-corpus bench-tables bench-ui chaos fuzz backup restore image clean screenshots
+.PHONY: help run setup dev test check format docs bench bench-mnist bench-pairs bench-corpus bench-tables bench-ui chaos fuzz backup restore upgrade image clean screenshots
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -101,6 +101,9 @@ backup: setup ## save projects, uploads and runs, also while the dashboard works
 
 restore: setup ## unpack a backup into an empty home folder (FILE=tare-backup.tar.gz, TARE_HOME=folder)
 	@$(VENV)/bin/python -m runs.backup restore $(or $(FILE),tare-backup.tar.gz)
+
+upgrade: setup ## bring the runs of an older version up to date, keeping a copy of their database
+	@$(VENV)/bin/python -m runs.upgrade
 
 screenshots: setup $(VENV)/.dev ## photograph every page in both themes (ONLY=run,run-graph)
 	@scripts/install-chromium

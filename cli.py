@@ -37,7 +37,11 @@ from runs.service import Prepared, Service
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     given = _parser().parse_args(arguments)
-    service = Service(reports=_report_writer() if given.command is _export else None)
+    try:
+        service = Service(reports=_report_writer() if given.command is _export else None)
+    except UserError as error:  # the store is of another version
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
     try:
         return int(given.command(service, given))
     except UserError as error:

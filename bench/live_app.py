@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,17 @@ class App:
 
 
 @contextlib.contextmanager
-def running_app(home: Path) -> Iterator[App]:
+def running_app(home: Path, variables: Mapping[str, str] | None = None) -> Iterator[App]:
     """`streamlit run app.py` on a free loopback port with a home of its own; ended at the end.
+
+    Args:
+        home: its TARE_HOME, where its log is, too.
+        variables: of its environment, besides those of this process.
 
     Raises:
         RuntimeError: it did not start; with what it printed.
     """
-    server, app = start_app(home)
+    server, app = start_app(home, variables)
     try:
         yield app
     finally:
@@ -46,7 +50,7 @@ def running_app(home: Path) -> Iterator[App]:
         server.wait(20)
 
 
-def start_app(home: Path) -> tuple[subprocess.Popen[bytes], App]:
+def start_app(home: Path, variables: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[bytes], App]:
     """Start the app as `running_app` does, for somebody who ends it; raises RuntimeError where it did not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -56,7 +60,8 @@ def start_app(home: Path) -> tuple[subprocess.Popen[bytes], App]:
     ]  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     with (home / "server.log").open("ab") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TARE_HOME": str(home)}, stdout=log, stderr=log)
+        environment = {**os.environ, **(variables or {}), "TARE_HOME": str(home)}
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     _wait_until_healthy(url, server, home / "server.log")
     return server, App(url, server.pid, home)
 

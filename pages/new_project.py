@@ -3,11 +3,12 @@
 import streamlit as st
 
 from ui.new_project import create_step, dataset_step, fit_step, model_step
-from ui.session import HOME, begin_page
+from ui.session import HOME, begin_page, end_where_only_looking
 
 begin_page()
 st.page_link(HOME, label="All projects", icon=":material/arrow_back:")
 st.title("New project")
+end_where_only_looking()
 with st.container(border=True, key="new:step_model"):
     st.subheader("1 · Model")
     model = model_step()

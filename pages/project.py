@@ -5,12 +5,12 @@ import streamlit as st
 from ui.comparison_view import draw_comparison, draw_selection_note, selected_of
 from ui.frames import baseline_of
 from ui.live import active_runs
-from ui.new_run import announce_queued, draw_form_layers, draw_new_run
+from ui.new_run import announce_queued, draw_form_layers, draw_new_run, draw_no_form
 from ui.project_head import draw_failure, draw_head, draw_waiting
 from ui.run_filter import RunFilter, matching
 from ui.run_list import draw_table
 from ui.selection import open_chosen
-from ui.session import begin_page, project_of_address, service
+from ui.session import begin_page, may_change, project_of_address, service
 from ui.tradeoff import changes_of, draw_budget, draw_chart, draw_controls
 
 begin_page()
@@ -22,9 +22,10 @@ baseline = baseline_of(runs)
 measured = baseline.result if baseline else None
 
 draw_head(project)
+draw_no_form()
 announce_queued()
 draw_failure(runs)
-left, right = st.columns([1.9, 1], gap="large")
+left, right = st.columns([1.9, 1], gap="large") if may_change() else (st.container(), None)
 with left:
     axes, wanted = draw_controls(project, runs)
     shown = matching(runs, wanted)
@@ -39,10 +40,12 @@ with left:
     if active:
         st.subheader("At work")
         active_runs(project.project_id, active)
-    draw_table(project, frame, baseline, chosen, len(matching(runs, RunFilter(archived=wanted.archived))), axes)
+    count = len(matching(runs, RunFilter(archived=wanted.archived)))
+    draw_table(project, frame, baseline, chosen, count, axes, any(run.owner for run in runs))
     draw_comparison(project, chosen, measured)
     layers = st.container(key="project:layers")
-with right:
-    draw_new_run(project)
-with layers:
-    draw_form_layers(project)
+if right is not None:
+    with right:
+        draw_new_run(project)
+    with layers:
+        draw_form_layers(project)

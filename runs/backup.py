@@ -54,7 +54,7 @@ def save(settings: Settings, file: Path) -> str:
     try:
         with tempfile.TemporaryDirectory(dir=settings.folder("temporary")) as folder:
             copy = Path(folder) / DATABASE
-            _copy_database(database, copy)
+            copy_database(database, copy)
             with tarfile.open(aside, "w:gz", compresslevel=3) as archive:
                 archive.add(copy, DATABASE)
                 for name in FOLDERS:
@@ -103,7 +103,8 @@ def _require_local(settings: Settings) -> None:
         )
 
 
-def _copy_database(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database as it is at one moment, also while others write to it."""
     with (
         contextlib.closing(sqlite3.connect(source, timeout=60)) as read,
         contextlib.closing(sqlite3.connect(target)) as write,

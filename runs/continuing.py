@@ -7,13 +7,13 @@ come to the same weights.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intake.errors import InvalidParams, UserError
 from intake.models import inspect_model, load_prepared
-from optimizers.recipe import Recipe
+from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Parent, Project, RunRecord
 from runs.report import read_report
 from runs.store import Store
@@ -38,12 +38,17 @@ def why_not_continued(run: RunRecord, project_id: str, recipe: Recipe) -> str:
         return f"{run.name} belongs to another project. Continue it with the same model, dataset and fit."
     if run.state != "finished" or run.result is None:
         return f"Only a finished run can be continued, but {run.name} is {run.state}. Wait for it, or run it again."
-    if not before or len(recipe.steps) <= len(before) or recipe.steps[: len(before)] != before:
+    if not before or len(recipe.steps) <= len(before) or _filled(recipe.steps[: len(before)]) != _filled(before):
         return (
             f"A run that continues {run.name} must begin with its steps ({run.recipe.title}) as they were and add at "
             f"least one, got {recipe.title}. Add a step, or start a new run."
         )
     return ""
+
+
+def _filled(steps: Sequence[RecipeStep]) -> list[RecipeStep]:
+    """Return steps with the defaults of settings that came later than they: a run of an older version says none of them."""
+    return [RecipeStep.checked(step.technique, step.params, step.fine_tuning) for step in steps]
 
 
 def steps_done(

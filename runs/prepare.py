@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from intake.errors import UserError
 from runs.settings import Settings
 from runs.store import Store
 
@@ -16,4 +19,7 @@ def prepare(settings: Settings) -> str:
 
 
 if __name__ == "__main__":
-    print(prepare(Settings()))
+    try:
+        print(prepare(Settings()))
+    except UserError as error:  # the store is of another version
+        sys.exit(f"{error}")

@@ -45,6 +45,8 @@ class Project(_Record):
     options: DatasetOptions
     fit: Fit
     created_at: datetime
+    owner: str = ""
+    """Who created it; "" without a login, and on the command line."""
 
     @property
     def dataset_id(self) -> str | None:
@@ -127,6 +129,8 @@ class RunRecord(_Record):
     """Kept, but out of sight until somebody asks for archived runs."""
     parent: Parent | None = None
     """None where it was begun from nothing, and in runs of older versions."""
+    owner: str = ""
+    """Who queued it; "" without a login, and on the command line."""
 
     @property
     def parent_run_id(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from measure.behaviour import Behaviour
 from measure.facts import Fact
@@ -12,6 +12,7 @@ from measure.layers import TensorRow
 from optimizers.estimate import EstimatedSizes
 from runs.layer_outcomes import LayerOutcome
 from runs.records import Artifact
+from runs.versions import NewerTare
 
 
 class RunReport(BaseModel):
@@ -39,8 +40,11 @@ class RunReport(BaseModel):
 
 
 def read_report(files: Sequence[Artifact]) -> RunReport | None:
-    """Return the report among the files that a run left; None where there is none."""
+    """Return the report among the files that a run left; None where there is none; raises NewerTare."""
     for file in files:
         if file.name == "report.json":
-            return RunReport.model_validate_json(file.path.read_text())
+            try:
+                return RunReport.model_validate_json(file.path.read_text())
+            except ValidationError as error:
+                raise NewerTare(f"The report {file.path}", error) from None
     return None

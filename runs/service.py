@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from runs.known_runs import KnownRuns
 from runs.labels import cleaned_labels
 from runs.moved_home import point_to_home
 from runs.paths import prepared_folder, samples_folder
+from runs.people import owner_now
 from runs.plan import stored_plan
 from runs.records import ACTIVE_STATES, RESUMABLE_STATES, Artifact, Parent, Project, RunRecord
 from runs.report import RunReport, read_report
@@ -81,10 +83,10 @@ class Service(FilesIn):
         point_to_home(self.settings)
         self._executor.start()
         project_ids = [project.project_id for project in self.projects()]
-        for run in self._store.runs(project_ids, "running"):
+        for run in self._store.understood_runs(project_ids, "running"):
             if not self._store.has_owner(run.run_id):
                 self._store.set_state(run.run_id, "interrupted", INTERRUPTED)
-        for run in self._store.runs(project_ids, "queued"):
+        for run in self._store.understood_runs(project_ids, "queued"):
             if not self._store.has_owner(run.run_id):
                 self._executor.submit(run.run_id)
 
@@ -116,6 +118,7 @@ class Service(FilesIn):
                 options=options,
                 fit=fit,
                 created_at=datetime.now(UTC),
+                owner=owner_now(),
             )
         )
         self._submit(project.project_id, Recipe(), "Baseline", is_baseline=True)
@@ -135,7 +138,8 @@ class Service(FilesIn):
             job = self._jobs.get("example")
             if job is None or job.is_done:
                 job = self._jobs["example"] = Job("Preparing the example")
-                threading.Thread(target=self._create_example, args=(job,), daemon=True).start()
+                as_now = copy_context()  # whoever asks for it owns it, in another thread too
+                threading.Thread(target=as_now.run, args=(self._create_example, job), daemon=True).start()
             return job
 
     def example_job(self) -> Job | None:
@@ -332,6 +336,7 @@ class Service(FilesIn):
             created_at=datetime.now(UTC),
             tags=tags,
             parent=parent,
+            owner=owner_now(),
         )
         stored = self._store.add_run(record)
         self._executor.submit(stored.run_id)
@@ -437,7 +442,10 @@ class Service(FilesIn):
         return self._store.artifacts(run_id)
 
     def report(self, run_id: str) -> RunReport | None:
-        """Return verified facts, layer table and environment of a finished run; None where there are none."""
+        """Return verified facts, layer table and environment of a finished run; None where there are none.
+
+        Raises UserError (NewerTare) where a newer version wrote them.
+        """
         return read_report(self.artifacts(run_id))
 
     def speed(self, run_id: str, threads: int) -> Job | None:

@@ -62,6 +62,24 @@ class Settings(BaseSettings):
         "used by uploaded models. Their code runs in the worker: name only modules that you trust.",
     )
 
+    login: bool = Field(
+        False,
+        description="Whether people log in by OpenID Connect before they see anything; needs `[auth]` in Streamlit's "
+        "secrets (hosting.md). Off, everybody who reaches the address may do everything.",
+    )
+    editors: str = Field(
+        "",
+        description="Who may do everything: e-mail addresses, domains (`@example.org`) or `*`, separated by commas. "
+        "With neither this nor `TARE_VIEWERS` set, everybody who can log in.",
+    )
+    viewers: str = Field(
+        "", description="Who may look, compare, download and present, but change nothing; written like `TARE_EDITORS`."
+    )
+    installation_name: str = Field("Tare", description="What the page with the login calls this installation.")
+    contact: str = Field(
+        "", description="Whom somebody who is in neither list should ask: a name or an address, shown to them."
+    )
+
     @property
     def slots(self) -> int:
         """Runs that may train at the same time, at least 1."""
@@ -85,5 +103,7 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
         variable = alias.choices[0] if isinstance(alias, AliasChoices) else f"TARE_{name.upper()}"
-        rows.append(f"| `{variable}` | {'(empty)' if field.default == '' else field.default} | {field.description} |")
+        rows.append(
+            f"| `{variable}` | {'(empty)' if field.default == '' else str(field.default).lower() if isinstance(field.default, bool) else field.default} | {field.description} |"
+        )
     return "\n".join(rows)

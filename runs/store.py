@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -22,12 +23,15 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from pydantic import ValidationError
 
 from intake.errors import UserError
 from optimizers.recipe import Recipe
 from runs.patient_client import PatientClient
 from runs.records import Artifact, Progress, Project, Result, RunRecord, RunState
 from runs.settings import Settings
+from runs.store_schema import check_schema
+from runs.versions import NewerTare, why_not_understood
 from runs.whole_files import copy_whole, write_whole
 
 _STATUS: dict[RunState, str] = {
@@ -47,17 +51,24 @@ _LABELS = {
     "starred": "tare.starred",
     "archived": "tare.archived",
 }
+_OWNER = "mlflow.user"
+"""What MLflow's own pages show as the user of a run."""
 _PAGE = 1000
 
 
 class Store:
-    """Reads and writes projects and runs. Safe to use from several threads and processes."""
+    """Reads and writes projects and runs. Safe to use from several threads and processes.
+
+    Raises OtherSchema where the database is of another version of MLflow, and NewerTare where a project or a run is of a
+    version of Tare that this one does not understand.
+    """
 
     def __init__(self, settings: Settings) -> None:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         self._settings = settings
         settings.folder("projects")
+        check_schema(settings)
         self._client = PatientClient(settings.store_uri)
 
     # --- projects -------------------------------------------------------------------------------------------------
@@ -70,6 +81,8 @@ class Store:
         project_id, name = self._create_experiment(project.name, location)
         stored = project.model_copy(update={"project_id": project_id, "name": name})
         self._client.set_experiment_tag(project_id, "tare.project", "yes")
+        if project.owner:
+            self._client.set_experiment_tag(project_id, _OWNER, project.owner)
         self._write_project(stored)
         return stored
 
@@ -89,15 +102,13 @@ class Store:
     def project(self, project_id: str) -> Project:
         """Return a project; raises UserError where there is none of that id."""
         try:
-            return Project.model_validate_json(self._project_path(project_id).read_text())
+            return _project(self._project_path(project_id))
         except (ValueError, OSError):
             raise UserError("There is no project of this address. It may have been deleted.") from None
 
     def projects(self) -> list[Project]:
         """Return all projects, newest first."""
-        found = [
-            Project.model_validate_json(path.read_text()) for path in self._settings.folder("projects").glob("*.json")
-        ]
+        found = [_project(path) for path in self._settings.folder("projects").glob("*.json")]
         return sorted(found, key=lambda project: project.created_at, reverse=True)
 
     def rename_project(self, project_id: str, name: str) -> None:
@@ -126,6 +137,8 @@ class Store:
             "tare.owner": current_process(),
             "tare.tags": json.dumps(record.tags),
         }
+        if record.owner:
+            tags[_OWNER] = record.owner
         if record.parent is not None:
             tags |= {"tare.parent_run_id": record.parent.run_id, "tare.parent_relation": record.parent.relation}
         try:
@@ -152,11 +165,18 @@ class Store:
         query = f"tags.`tare.state` = '{state}'" if state else ""
         return [_record(run) for run in self._search(list(project_ids), query, ViewType.ACTIVE_ONLY)]
 
+    def understood_runs(self, project_ids: Iterable[str], state: RunState) -> list[RunRecord]:
+        """Return the runs of some projects in a state, oldest first, without those that raise NewerTare."""
+        return _understood(self._search(list(project_ids), f"tags.`tare.state` = '{state}'", ViewType.ACTIVE_ONLY))
+
     def newest_finished(self, project_id: str) -> list[RunRecord]:
-        """Return the finished runs of a project, newest first; of many thousands only the newest."""
+        """Return the finished runs of a project, newest first; of many thousands only the newest.
+
+        Those that raise NewerTare are left out.
+        """
         query, order = "tags.`tare.state` = 'finished'", ["attributes.start_time DESC"]
         found = self._client.search_runs([project_id], query, ViewType.ACTIVE_ONLY, _PAGE, order)
-        return [_record(run) for run in found if "tare.recipe" in run.data.tags]
+        return _understood([run for run in found if "tare.recipe" in run.data.tags])
 
     def changed_runs(self, project_id: str, since: float) -> tuple[list[RunRecord], list[str]]:
         """Return the runs of a project that were changed after a time (seconds since 1970), and the ids of deleted ones.
@@ -299,6 +319,14 @@ class Store:
         return folder
 
 
+def _project(path: Path) -> Project:
+    text = path.read_text()
+    try:
+        return Project.model_validate_json(text)
+    except ValidationError as error:
+        raise NewerTare(f"The project in {path}", error) from None
+
+
 def _local_path(artifact_uri: str) -> Path | None:
     """Return the folder of a URI on this machine; None where it is elsewhere."""
     uri = urlparse(artifact_uri)
@@ -316,6 +344,25 @@ def _params(recipe: Recipe) -> list[Param]:
 
 
 def _record(run: Run) -> RunRecord:
+    """Return a run as this version understands it; raises NewerTare where it does not."""
+    try:
+        record = _read_record(run)
+    except ValidationError as error:
+        raise NewerTare(f"The run {run.info.run_name} ({run.info.run_id})", error) from None
+    if problem := why_not_understood(record.recipe):
+        raise NewerTare(f"The run {record.name} ({record.run_id})", problem)
+    return record
+
+
+def _understood(runs: Iterable[Run]) -> list[RunRecord]:
+    found = []
+    for run in runs:
+        with contextlib.suppress(NewerTare):  # who opens its project is told
+            found.append(_record(run))
+    return found
+
+
+def _read_record(run: Run) -> RunRecord:
     tags = run.data.tags
     progress = tags.get("tare.progress")
     met, facts = json.loads(tags.get("tare.verified", "[0, 0]"))
@@ -341,6 +388,7 @@ def _record(run: Run) -> RunRecord:
             "starred": json.loads(tags.get("tare.starred", "false")),
             "archived": json.loads(tags.get("tare.archived", "false")),
             "parent": _parent(tags),
+            "owner": tags.get(_OWNER, ""),
         }
     )
 

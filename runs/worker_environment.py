@@ -19,6 +19,8 @@ _FOR_A_REMOTE_STORE = (
     "MLFLOW_*", "AWS_*", "GOOGLE_*", "AZURE_*", "*_PROXY", "*_proxy", "SSL_CERT_*", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
 """A worker writes its results to the store itself, so it needs the way there, and the right to."""
+_NEVER = ("STREAMLIT_*",)
+"""Settings of the server, the secret that signs its login cookies among them; not even by `TARE_WORKER_VARIABLES`."""
 _FOR_A_LOCAL_STORE = ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
 
 
@@ -39,7 +41,9 @@ def worker_environment(
     inherited = os.environ if inherited is None else inherited
     passed = (*_ALWAYS, *(_FOR_A_REMOTE_STORE if settings.tracking_uri else _FOR_A_LOCAL_STORE))
     passed += tuple(name.strip() for name in settings.worker_variables.split(",") if name.strip())
-    chosen = {name: value for name, value in inherited.items() if any(fnmatchcase(name, rule) for rule in passed)}
+    chosen = {
+        name: value for name, value in inherited.items() if _is_any_of(name, passed) and not _is_any_of(name, _NEVER)
+    }
     return {
         **thread_limits(settings.slots, cores()),
         **chosen,
@@ -51,3 +55,7 @@ def worker_environment(
         "TF_ENABLE_ONEDNN_OPTS": "1" if one_dnn else "0",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _is_any_of(name: str, rules: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, rule) for rule in rules)

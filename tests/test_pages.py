@@ -70,9 +70,9 @@ def service(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     # AppTest forgets before every run that app.py calls st.navigation; a server learns it once (see begin_page).
     monkeypatch.setattr(PagesManager, "uses_pages_directory", False)
     monkeypatch.setattr(app_test, "PagesManager", type("RememberingPagesManager", (PagesManager,), {}))
-    session.service.clear()
+    session.shared_service.clear()
     yield session.service()
-    session.service.clear()
+    session.shared_service.clear()
 
 
 @pytest.fixture

@@ -52,6 +52,14 @@ def test_an_administrator_can_name_more(tmp_path: Path) -> None:
     assert {"DATABASE_URL", "SSH_AUTH_SOCK"} <= set(worker_environment(asked, WorkerFolder(asked), True, SECRETS))
 
 
+def test_secrets_of_the_login_stay_behind_whatever_is_asked_for(tmp_path: Path) -> None:
+    inherited = {"STREAMLIT_SERVER_COOKIE_SECRET": "s", "STREAMLIT_SECRETS_FILES": "f", "OTHER": "o"}
+    assert "OTHER" in worker_environment(Settings(home=tmp_path, worker_variables="*"), True, inherited)
+    for asked in ("", "*", "STREAMLIT_*"):
+        given = worker_environment(Settings(home=tmp_path, worker_variables=asked), True, inherited)
+        assert not any(name.startswith("STREAMLIT") for name in given)
+
+
 def test_the_process_itself_has_them_not(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TARE_TEST_MARK", "1")
     monkeypatch.setenv("GITHUB_TOKEN", "secret")

@@ -19,7 +19,7 @@ _INTERVAL = ("metric", "metric_low", "metric_high")
 _NUMBERS = (*_INTERVAL, *(quantity.field for quantity in _MEASURED))
 _COLUMNS = (
     *("run_id", "name", "title", "techniques", "state", "is_baseline", "settings", "card", "created_at"),
-    *("tags", "note", "starred", "archived", "verified_met", "verified_count"),
+    *("tags", "note", "starred", "archived", "owner", "verified_met", "verified_count"),
     *_NUMBERS,
 )
 ROWS_KEPT = 20_000
@@ -68,6 +68,7 @@ def _row(run: RunRecord) -> dict[str, Any]:
         "note": run.note,
         "starred": run.starred,
         "archived": run.archived,
+        "owner": run.owner,
         "verified_met": run.verified_met,
         "verified_count": run.verified_count,
         **figures,

@@ -13,7 +13,7 @@ from ui.charts import curve_figures
 from ui.formatting import as_text, percent, seconds_left
 from ui.frames import curve_tables, is_share_curve
 from ui.selection import select, selected_ids
-from ui.session import RUN, service, show_problems
+from ui.session import RUN, may_change, service, show_problems
 
 POLL_SECONDS = 1.0
 JOB_POLL_SECONDS = 0.4
@@ -106,7 +106,9 @@ def _waiting_text(run: RunRecord) -> str:
 
 
 def cancel_button(run: RunRecord) -> None:
-    """Draw the button that stops a run; it says so until the worker has stopped."""
+    """Draw the button that stops a run; it says so until the worker has stopped. Nothing for viewers."""
+    if not may_change():
+        return
     asked = f"cancelling:{run.run_id}"
     label = "Cancelling …" if st.session_state.get(asked) else "Cancel"
     if st.button(label, key=f"cancel:{run.run_id}", disabled=bool(st.session_state.get(asked)), on_click=_cancel,

@@ -11,13 +11,13 @@ from optimizers.sweep import MANY_POINTS, Point, expand
 from runs.records import Project
 from ui.chain import SWEEP_KEY, form_steps
 from ui.estimates import draw_estimate, draw_grid_estimate
-from ui.form_origin import fixed_steps, parent_of_form, take_origin
+from ui.form_origin import PARAMETERS, fixed_steps, parent_of_form, take_origin
 from ui.formatting import sentences
 from ui.layer_table import draw_layers, layer_specs
 from ui.origin_view import draw_origin
 from ui.ready_recipes import draw_ready_recipes, draw_recipe_file
 from ui.recipe_steps import draw_steps, first_points, read_steps
-from ui.session import service, show_problems
+from ui.session import ONLY_LOOKING, address, may_change, service, show_problems
 from ui.several import ENDING, begin_sweep
 
 NAME_KEY = "new_run:name"
@@ -57,6 +57,12 @@ def draw_new_run(project: Project) -> None:
     problems = (*problems, *st.session_state.pop(PROBLEMS_KEY, ()))
     if problems:
         show_problems(problems)
+
+
+def draw_no_form() -> None:
+    """Say why there is no form to a viewer who followed a link to one that is filled."""
+    if not may_change() and any(address(name) for name in PARAMETERS.values()):
+        st.info(ONLY_LOOKING)
 
 
 def _draw_submit(project: Project, points: tuple[Point, ...]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from runs.records import Project, RunRecord
+from runs.versions import NewerTare
 from ui.dialogs import delete_project, rename_project
 from ui.formatting import as_text, change_percent, kilobytes, metric_text
 from ui.frames import baseline_of, best_run
 from ui.live import job_progress
-from ui.session import NEW_PROJECT, PROJECT, service, show_problems
+from ui.session import NEW_PROJECT, PROJECT, may_change, service, show_problems
 from ui.wording import METRICS
 
 EXAMPLE_KEY = "home:example"
@@ -17,7 +18,7 @@ _JOB_WANTED = "home:example_wanted"
 
 
 def draw_welcome() -> None:
-    """Say what Tare does, and offer the two ways in."""
+    """Say what Tare does, and offer the two ways in to those who may take them."""
     with st.container(border=True, key="welcome"):
         st.subheader("Make a Keras model smaller, and see what it costs")
         st.markdown(
@@ -25,6 +26,9 @@ def draw_welcome() -> None:
             "fine-tuning where that helps. Every run becomes a deployable .tflite and one measured point of size "
             "against accuracy, so that you can pick the one you can afford."
         )
+        if not may_change():
+            st.caption("There is no project yet. What editors make will be here.")
+            return
         with st.container(horizontal=True):
             draw_example_button(primary=True)
             if st.button("Start with your own model", key="home:own"):
@@ -58,13 +62,18 @@ def draw_example_progress() -> None:
 
 def draw_card(project: Project) -> None:
     """Draw one project: name, files, runs, best result, and what can be done with it."""
-    runs = service().runs(project.project_id)
     with st.container(border=True, key=f"project:{project.project_id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(PROJECT, label=f"**{as_text(project.name)}**", query_params={"project": project.project_id})
             st.space("stretch")
             _draw_menu(project)
-        st.caption(f"{as_text(project.model.file_name)} · {as_text(project.dataset_name)}")
+        made_of = (project.model.file_name, project.dataset_name, project.owner)
+        st.caption(" · ".join(as_text(part) for part in made_of if part))
+        try:
+            runs = service().runs(project.project_id)
+        except NewerTare as error:  # the other projects can be used
+            show_problems(error.problems)
+            return
         _draw_figures(project, runs)
 
 
@@ -92,6 +101,8 @@ def _active_text(runs: list[RunRecord]) -> str | None:
 
 
 def _draw_menu(project: Project) -> None:
+    if not may_change():
+        return
     chosen = st.menu_button("Manage", ["Rename", "Delete"], key=f"menu:{project.project_id}", type="tertiary")
     if chosen == "Rename":
         rename_project(project)

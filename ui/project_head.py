@@ -13,7 +13,7 @@ from ui.formatting import as_text, sentences
 from ui.model_view import draw_model
 from ui.presentation_link import draw_present_link
 from ui.selection import selected_ids
-from ui.session import HOME, RUN, service
+from ui.session import HOME, RUN, may_change, service
 
 
 def draw_head(project: Project) -> None:
@@ -22,11 +22,15 @@ def draw_head(project: Project) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(as_text(project.name), width="stretch")
         draw_present_link(project)
-        chosen = st.menu_button("Manage", ["Rename", "Delete"], key="project:menu", type="tertiary")
+        chosen = None
+        if may_change():
+            chosen = st.menu_button("Manage", ["Rename", "Delete"], key="project:menu", type="tertiary")
     if chosen == "Rename":
         rename_project(project)
     elif chosen == "Delete":
         delete_project(project)
+    if project.owner:
+        st.caption(f"Created by {as_text(project.owner)}")
     if project.dataset is None:
         st.info(RANDOM_INPUTS_NOTE)
     with st.expander("Model, data and how they fit", key="project:parts"):

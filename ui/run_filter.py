@@ -22,7 +22,7 @@ class RunFilter:
     states: tuple[str, ...] = ()
     """Words of `ui.wording.STATES`."""
     text: str = ""
-    """Words that name, technique, settings, tags or note must all contain, in any case."""
+    """Words that name, technique, settings, tags, note or owner must all contain, in any case."""
     starred: bool = False
     archived: bool = False
     """Whether archived runs are shown too."""
@@ -52,7 +52,7 @@ def _meets(run: RunRecord, wanted: RunFilter) -> bool:
 def _contains(run: RunRecord, words: list[str]) -> bool:
     if not words:
         return True
-    parts = (run.name, run.recipe.title, run.note, run.run_id, *run.tags, *changed_settings(run.recipe))
+    parts = (run.name, run.recipe.title, run.note, run.owner, run.run_id, *run.tags, *changed_settings(run.recipe))
     text = "\n".join(parts).casefold()
     return all(word in text for word in words)
 

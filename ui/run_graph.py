@@ -8,7 +8,7 @@ from runs.layer_outcomes import LayerOutcome
 from runs.records import RunRecord
 from ui.layer_graph import Measure, dot_of, legend_of, measures_of, shown_layers
 from ui.operation_rows import layer_shares
-from ui.session import service
+from ui.session import may_change, service
 
 TALLEST = 620
 """Pixels; larger graphs are scrolled."""
@@ -31,7 +31,7 @@ def draw_graph(run: RunRecord, layers: tuple[LayerOutcome, ...]) -> None:
         label = st.selectbox("Colour by", labels, key="run:graph:colour", width=220)
         chosen = measures[labels.index(label)] if label in labels else measures[0]
         _draw_measure(layers, chosen)
-        if job is None:
+        if job is None and may_change():
             st.caption("Time each operation above to colour by share of time, too.")
 
 

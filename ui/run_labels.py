@@ -13,7 +13,7 @@ from runs.records import RunRecord
 from ui.formatting import as_text
 from ui.run_filter import tags_of
 from ui.selection import select
-from ui.session import PROJECT, service, show_problems
+from ui.session import PROJECT, may_change, service, show_problems
 
 DESCRIBE, TAG, DELETE = "Name, note and tags", "Add tags", "Delete"
 STAR, UNSTAR, ARCHIVE, RESTORE = "Star", "Remove the star", "Archive", "Restore"
@@ -47,8 +47,8 @@ def draw_run_menu(run: RunRecord) -> None:
 
 
 def draw_menu_of_selected(chosen: list[RunRecord]) -> None:
-    """Draw what can be done with the selected runs of a project; nothing where none is selected."""
-    if chosen:
+    """Draw what can be done with the selected runs of a project; nothing where none is, or for viewers."""
+    if chosen and may_change():
         label = f"{len(chosen):,} selected" if len(chosen) > 1 else "1 selected"
         _act(st.menu_button(label, choices_for(chosen), key="project:selected_menu"), chosen, on_run_page=False)
 

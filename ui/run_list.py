@@ -42,6 +42,7 @@ def draw_table(
     chosen: list[RunRecord],
     count: int,
     axes: Axes,
+    with_owner: bool = False,
 ) -> None:
     """Draw the runs of a frame, the baseline on top.
 
@@ -52,16 +53,16 @@ def draw_table(
         chosen: the selected runs.
         count: how many runs there would be without filters.
         axes: of the chart, whose figures come first.
+        with_owner: whether any run of the project has an owner, shown or not: a column must not go with a filter.
     """
     fit = project.fit
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.subheader("All runs" if len(frame) == count else f"{len(frame):,} of {count:,} runs", width="stretch")
         order = st.selectbox("Order", orders(fit), key="order", bind="query-params", width=220)
         with st.popover("Columns", icon=":material/view_column:"):
-            usual = usual_columns(fit, with_tags=bool(frame["tags"].map(bool).any()))
-            columns = st.multiselect(
-                "Columns", column_choices(fit), usual, key="columns", bind="query-params", width=420
-            )
+            usual = usual_columns(fit, with_tags=bool(frame["tags"].map(bool).any()), with_owner=with_owner)
+            choices = column_choices(fit, with_owner)
+            columns = st.multiselect("Columns", choices, usual, key="columns", bind="query-params", width=420)
     all_finished = bool((frame["state"] == "finished").all())
     columns = in_sight(columns, usual, [axes.y.label, axes.x.label], all_finished)
     ordered = in_order(frame, order, fit, baseline.run_id if baseline else "")

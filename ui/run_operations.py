@@ -12,7 +12,7 @@ from ui.formatting import as_text, milliseconds, percent
 from ui.layer_table import table_height
 from ui.live import finished
 from ui.operation_rows import BASELINE, RUN, kind_table, largest_figure, operation_table, whole_sentence
-from ui.session import service, show_problems
+from ui.session import may_change, service, show_problems
 
 _HOW = (
     "Each operation is run by itself on what it is given in a call, in turns with all others, of this file and of the "
@@ -25,10 +25,13 @@ _FORMATS = {RUN: "{:.4f}", BASELINE: "{:.4f}", "Share": lambda share: percent(sh
 
 
 def draw_operations(run: RunRecord, threads: int) -> None:
-    """Draw the way to time each operation, and what was measured."""
+    """Draw the way to time each operation, and what was measured; to viewers only the latter, if anything was."""
+    job = service().operations.times(run.run_id, threads)
+    if job is None and not may_change():
+        return
     st.markdown("**Time of each operation**")
     st.caption(as_text(_HOW))
-    if st.button(
+    if may_change() and st.button(
         "Time each operation",
         key="run:operations:measure",
         help=f"Takes about 5 seconds; up to {LONGEST_SECONDS:.0f} and some for preparation with large models.",

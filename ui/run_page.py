@@ -23,7 +23,7 @@ from ui.run_labels import draw_note, draw_run_menu
 from ui.run_layers import draw_outcomes
 from ui.run_sensitivity import draw_sensitivity
 from ui.run_speed import draw_speed
-from ui.session import PROJECT, RUN, service, show_problems
+from ui.session import PROJECT, RUN, may_change, service, show_problems
 from ui.try_it import draw_try_it
 from ui.wording import STATES
 
@@ -60,6 +60,8 @@ def draw_head(run: RunRecord, project: Project) -> None:
 
 def _subtitle(run: RunRecord) -> str:
     parts = [run.recipe.title, *run.tags, f"{run.created_at.astimezone():%d %b %Y, %H:%M}"]
+    if run.owner:
+        parts.append(f"queued by {run.owner}")
     if run.started_at and run.ended_at:
         parts.append(f"took {seconds((run.ended_at - run.started_at).total_seconds())}")
     return " · ".join(parts)
@@ -67,6 +69,9 @@ def _subtitle(run: RunRecord) -> str:
 
 def _draw_actions(run: RunRecord, project: Project) -> None:
     if run.is_active:
+        return
+    if not may_change():
+        draw_present_link(project, run)
         return
     if epochs := service().resumable_epochs(run):
         _draw_resume(run, epochs)

@@ -82,7 +82,8 @@ class Reports:
 def _subtitle(run: RunRecord, project: Project) -> str:
     tags = f" · {', '.join(run.tags)}" if run.tags else ""
     ended = f" · {run.ended_at:%d %b %Y, %H:%M} UTC" if run.ended_at else ""
-    return f"{run.recipe.title} · {project.name}{tags}{ended}"
+    owner = f" · queued by {run.owner}" if run.owner else ""
+    return f"{run.recipe.title} · {project.name}{tags}{ended}{owner}"
 
 
 def _made(report: RunReport | None) -> str:
@@ -245,8 +246,11 @@ def _side_by_side(runs: Sequence[FinishedRun], fit: Fit) -> Part:
                 checked,
             ]
         )
-    headings = ("Run", "Technique", METRICS[name], "95 % interval", "Change", ".tflite", "Change", ".tflite, gzip",
-                "Latency", "Verified")  # fmt: skip
+    headings = ["Run", "Technique", METRICS[name], "95 % interval", "Change", ".tflite", "Change", ".tflite, gzip",
+                "Latency", "Verified"]  # fmt: skip
+    if any(finished.run.owner for finished in runs):
+        headings.append("Owner")
+        rows = [[*row, finished.run.owner] for row, finished in zip(rows, runs, strict=True)]
     caption = "The runs in the order in which they were chosen; changes are against the baseline"
     return Part("Side by side", tables=[Table(caption, headings, rows, frozenset(range(2, 10)))])
 

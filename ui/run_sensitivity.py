@@ -21,7 +21,7 @@ from ui.sensitivity_figures import (
     sensitivity_table,
     worst_first,
 )
-from ui.session import RUN, service, show_problems
+from ui.session import RUN, may_change, service, show_problems
 from ui.setting_rows import setting_rows
 
 _KEY = "run:sensitivity"
@@ -37,11 +37,16 @@ _HELP = {
 
 
 def draw_sensitivity(run: RunRecord, project: Project) -> None:
-    """Draw what each layer costs by itself, or the way to measure it; nothing for the baseline."""
+    """Draw what each layer costs by itself, or the way to measure it; nothing for the baseline.
+
+    Viewers see what was measured: to measure keeps the worker from others for up to a minute.
+    """
     if not run.recipe.steps:
         return
+    job = service().sensitivities.job(run)
+    if not may_change() and job is None and service().sensitivities.known(run) is None:
+        return
     with st.expander("Which layers cost accuracy", key=_KEY):
-        job = service().sensitivities.job(run)
         done = job is None or finished(job)
         if job is not None and not job.is_done:
             return
@@ -56,7 +61,7 @@ def draw_sensitivity(run: RunRecord, project: Project) -> None:
 
 
 def _draw_measure(run: RunRecord, label: str) -> None:
-    if st.button(label, key=f"{_KEY}:measure"):
+    if may_change() and st.button(label, key=f"{_KEY}:measure"):
         try:
             service().sensitivities.measure(run)
         except UserError as error:
@@ -96,7 +101,8 @@ def _draw_found(run: RunRecord, project: Project, found: Sensitivity) -> None:
             )
     ranked = worst_first(found)
     ticked = [ranked[row].layer for row in chosen["selection"]["rows"] if row < len(ranked)]
-    _draw_ways_out(run, list(dict.fromkeys([*ticked, *(cost.layer for cost in costly(found))])))
+    if may_change():
+        _draw_ways_out(run, list(dict.fromkeys([*ticked, *(cost.layer for cost in costly(found))])))
     st.caption(as_text(how_measured(found)))
     if any(cost.change is None for cost in found.layers):
         _draw_measure(run, "Measure again")

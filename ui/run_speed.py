@@ -15,7 +15,7 @@ from ui.cells import as_cells
 from ui.formatting import as_text, change_percent, kilobytes, milliseconds
 from ui.live import finished
 from ui.run_operations import draw_operations
-from ui.session import service, show_problems
+from ui.session import may_change, service, show_problems
 
 
 def draw_speed(run: RunRecord, result: Result, baseline: Result | None) -> None:
@@ -27,7 +27,7 @@ def draw_speed(run: RunRecord, result: Result, baseline: Result | None) -> None:
                 "Threads", thread_counts(os.cpu_count() or 1), key="run:speed:threads", width=140,
                 help="Of the processor. Small models are fastest on one.",
             )  # fmt: skip
-            if st.button(
+            if may_change() and st.button(
                 "Measure",
                 key="run:speed:measure",
                 help="Calls this file and the baseline's in turns, a few seconds long.",

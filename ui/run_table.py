@@ -16,18 +16,20 @@ from ui.wording import STATES
 RUN = "Run"
 WORDS = ("Technique", "State", "Verified", "Tags", "Note", "Changed settings", "Created", "Run id")
 OLDEST, NEWEST = "Oldest first", "Newest first"
+OWNER = "Owner"
+"""Who queued the run; a column only where runs have owners, which they have of a login."""
 
 
-def column_choices(fit: Fit) -> list[str]:
+def column_choices(fit: Fit, with_owner: bool = False) -> list[str]:
     """Return the names of all columns but that of the run, which is always there."""
-    return [*WORDS, *(quantity.label for quantity in quantities(fit))]
+    return [*WORDS, *([OWNER] if with_owner else []), *(quantity.label for quantity in quantities(fit))]
 
 
-def usual_columns(fit: Fit, with_tags: bool = False) -> list[str]:
-    """Return the columns of a table that nobody changed; tags among them where some runs have any."""
+def usual_columns(fit: Fit, with_tags: bool = False, with_owner: bool = False) -> list[str]:
+    """Return the columns of a table that nobody changed; tags and owners among them where some runs have any."""
     figures = [metric_of(fit).label, ".tflite", ".tflite, gzip"]
     words = ["State", "Technique", "Latency", "Verified", "Duration"]
-    return [*figures, *words, *(["Tags"] if with_tags else [])]
+    return [*figures, *words, *(["Tags"] if with_tags else []), *([OWNER] if with_owner else [])]
 
 
 def in_sight(columns: Sequence[str], usual: Sequence[str], axes: Sequence[str], all_finished: bool) -> list[str]:
@@ -120,8 +122,9 @@ def _words(frame: pd.DataFrame, column: str) -> Any:
             return frame["tags"].map(", ".join)
         case "Created":
             return [f"{at.to_pydatetime().astimezone():%Y-%m-%d %H:%M}" for at in frame["created_at"]]
-        case "Note" | "Changed settings" | "Run id":
-            return frame[{"Note": "note", "Changed settings": "settings", "Run id": "run_id"}[column]]
+        case "Note" | "Changed settings" | "Run id" | "Owner":
+            fields = {"Note": "note", "Changed settings": "settings", "Run id": "run_id", OWNER: "owner"}
+            return frame[fields[column]]
     raise KeyError(column)
 
 

@@ -14,9 +14,11 @@ from streamlit.runtime.pages_manager import PagesManager
 from intake.errors import UserError
 from runs.full_disk import disk_sentence
 from runs.records import Project, RunRecord
+from runs.rights import service_of
 from runs.service import Service
 from runs.settings import Settings
 from ui.formatting import sentences
+from ui.login import person_here, warn_of_open_door
 from ui.run_report import Reports
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -27,6 +29,8 @@ PROJECT = "pages/project.py"
 RUN = "pages/run.py"
 PRESENTATION = "pages/presentation.py"
 TECHNIQUES_PAGE = "pages/techniques.py"
+
+ONLY_LOOKING = "You may look here, but not change anything. Whoever runs this installation can make you an editor (`TARE_EDITORS`)."
 
 
 def begin_page() -> None:
@@ -57,12 +61,27 @@ def run_page(page: StreamlitPage) -> None:
         show_problems((full,))
 
 
-@st.cache_resource(show_spinner="Starting the workers …")
 def service() -> Service:
-    """Return the service of this process; the first call starts its workers.
+    """Return the service of this process, with a login as the person of this session may use it.
 
-    Raises UserError where another dashboard is using the home folder.
+    The first call starts its workers.
+
+    Raises:
+        UserError: another dashboard is using the home folder; or nobody is let in here (NotLetIn).
     """
+    whole = shared_service()
+    return service_of(whole, person_here(whole.settings)) if whole.settings.login else whole
+
+
+def may_change() -> bool:
+    """True where whoever is here may change something: what they may not use is not drawn."""
+    settings = shared_service().settings
+    return not settings.login or person_here(settings).may_change
+
+
+@st.cache_resource(show_spinner="Starting the workers …")
+def shared_service() -> Service:
+    """Return the service that all sessions of this process share, with all rights; pages call `service`."""
     settings = Settings()
     return _started(settings.home.resolve(), settings)
 
@@ -73,10 +92,18 @@ _services: dict[Path, Service] = {}
 def _started(home: Path, settings: Settings) -> Service:
     """Streamlit's menu can clear its cache; the service, which holds its home folder, is kept nevertheless."""
     if home not in _services:
+        warn_of_open_door(settings)
         started = Service(settings, Reports())
         started.start()
         _services[home] = started
     return _services[home]
+
+
+def end_where_only_looking() -> None:
+    """End a page that is all form for somebody who may change nothing, with the reason."""
+    if not may_change():
+        st.info(ONLY_LOOKING)
+        st.stop()
 
 
 def address(name: str) -> str:
