@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import psutil
 from mlflow import MlflowClient
-from streamlit.testing.v1 import AppTest
 
 from bench.live_app import running_app, running_browser
 from bench.ratio import Ratio
@@ -38,25 +39,24 @@ def page_while_training(home: Path, draws: int) -> Ratio:
         home: an empty home folder, which becomes that of this process.
         draws: of each kind, in two turns.
     """
-    os.environ["TARE_HOME"] = str(home)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    from ui.session import service as service_of_pages
-
-    service = service_of_pages()
-    project = _example(service)
-    quick = [RecipeStep(technique="post_training_quantization", params={"mode": mode}) for mode in ("int8", "float16")]
-    for step in quick:
-        finished(service.wait(service.submit(project.project_id, Recipe.checked([step])).run_id))
-    page = opened(project)
-    for _ in range(3):
-        draw_ms(page)
-    idle: list[float] = []
-    busy: list[float] = []
+    settings = Settings(home=home, tracking_uri="")
+    service = Service(settings)  # not started: that is for the page, which has the folder to itself
     try:
+        project = _example(service)
+        for mode in ("int8", "float16"):
+            quantize = RecipeStep(technique="post_training_quantization", params={"mode": mode})
+            finished(service.wait(service.submit(project.project_id, Recipe.checked([quantize])).run_id))
+        os.environ["TARE_HOME"] = str(home)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        draw = partial(draw_ms, opened(project))
+        for _ in range(3):
+            draw()
+        idle: list[float] = []
+        busy: list[float] = []
         for _ in range(2):
-            idle += _draws(page, draws // 2)
+            idle += _draws(draw, draws // 2)
             run = _endless(service, project)
-            busy += _draws(page, draws // 2)
+            busy += _draws(draw, draws // 2)
             service.cancel(run.run_id)
             service.wait(run.run_id)
     finally:
@@ -88,10 +88,10 @@ def _endless(service: Service, project: Project) -> RunRecord:
     raise SystemExit("The run that was to train did not begin.")
 
 
-def _draws(page: AppTest, count: int) -> list[float]:
+def _draws(draw: Callable[[], float], count: int) -> list[float]:
     spent = []
     for _ in range(count):
-        spent.append(draw_ms(page))
+        spent.append(draw())
         time.sleep(0.05)  # a worker that has waited for its turn gets it between the draws, as between those of people
     return spent
 

@@ -54,9 +54,10 @@ def test_an_administrator_can_name_more(tmp_path: Path) -> None:
 
 def test_secrets_of_the_login_stay_behind_whatever_is_asked_for(tmp_path: Path) -> None:
     inherited = {"STREAMLIT_SERVER_COOKIE_SECRET": "s", "STREAMLIT_SECRETS_FILES": "f", "OTHER": "o"}
-    assert "OTHER" in worker_environment(Settings(home=tmp_path, worker_variables="*"), True, inherited)
     for asked in ("", "*", "STREAMLIT_*"):
-        given = worker_environment(Settings(home=tmp_path, worker_variables=asked), True, inherited)
+        settings = Settings(home=tmp_path, worker_variables=asked)
+        given = worker_environment(settings, WorkerFolder(settings), True, inherited)
+        assert ("OTHER" in given) == (asked == "*")
         assert not any(name.startswith("STREAMLIT") for name in given)
 
 
