@@ -27,8 +27,27 @@ _ROWS: dict[str, tuple[RunRecord, dict[str, Any]]] = {}
 """Run id -> the record and its row. Sessions share it: rows are only read."""
 
 
+FRAMES_KEPT = 8
+_FRAMES: dict[tuple[int, ...], tuple[list[RunRecord], pd.DataFrame]] = {}
+"""Ids of records, which stay theirs as long as the records are kept -> the records and their frame."""
+
+
 def runs_frame(runs: Iterable[RunRecord]) -> pd.DataFrame:
-    """Return a row per run, oldest first; figures of runs without a result are NaN."""
+    """Return a row per run, oldest first; figures of runs without a result are NaN.
+
+    Of the same records it is the same frame: it is only to be read.
+    """
+    records = list(runs)
+    key = tuple(map(id, records))
+    known = _FRAMES.get(key)
+    if known is None:
+        while len(_FRAMES) >= FRAMES_KEPT:
+            _FRAMES.pop(next(iter(_FRAMES), key), None)
+        known = _FRAMES[key] = (records, _frame_of(records))
+    return known[1]
+
+
+def _frame_of(runs: list[RunRecord]) -> pd.DataFrame:
     rows = [_known_row(run) for run in runs]
     # By columns: pandas takes several times as long to find out the columns of a thousand dictionaries.
     frame = pd.DataFrame({name: [row[name] for row in rows] for name in _COLUMNS})

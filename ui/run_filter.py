@@ -35,7 +35,10 @@ class RunFilter:
 
 def matching(runs: Iterable[RunRecord], wanted: RunFilter) -> list[RunRecord]:
     """Return the runs to show; baselines always, to compare with, unless they are archived."""
-    return [run for run in runs if (wanted.archived or not run.archived) and (run.is_baseline or _meets(run, wanted))]
+    there = [run for run in runs if wanted.archived or not run.archived]
+    if wanted == RunFilter(archived=wanted.archived):
+        return there
+    return [run for run in there if run.is_baseline or _meets(run, wanted)]
 
 
 def _meets(run: RunRecord, wanted: RunFilter) -> bool:

@@ -85,7 +85,7 @@ def draw_table(
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download as CSV",
-            csv_text(table),
+            partial(csv_text, table),  # made when somebody asks for it
             file_name="runs.csv",
             mime="text/csv",
             key="project:csv",
