@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ _QUANTITY = re.compile(r"[-+]?\d[\d,]*(\.\d+)?([eE][-+]?\d+)?( ?(%|[A-Za-zµ]+))
 """A number with its sign, and perhaps a unit: what the tables say of changes."""
 
 
+@functools.lru_cache(maxsize=50_000)
 def as_cell(value: str) -> str:
     """Return text that a spreadsheet does not take for a formula; numbers, also with a unit, stay as they are."""
     return f"'{value}" if _FORMULA.match(value) and not _QUANTITY.fullmatch(value) else value
