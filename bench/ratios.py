@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.ratio import Ratio, ratio_table
 from bench.table import read_rows, write_rows
 
-PARTS = ("run", "sweep", "formats", "evaluation", "page", "memory", "many")
+PARTS = ("run", "sweep", "step", "formats", "evaluation", "page", "memory", "many")
 
 
 def main() -> None:
@@ -76,6 +76,12 @@ def _sweep(folder: Path, data: Path) -> list[Ratio]:
         return [sweep(service, folder, data)]
 
 
+def _step(folder: Path, data: Path) -> list[Ratio]:
+    from bench.step_time import step_times
+
+    return step_times(epochs=5)
+
+
 def _formats(folder: Path, data: Path) -> list[Ratio]:
     from bench.conversions import eight_formats
 
@@ -107,7 +113,7 @@ def _many(folder: Path, data: Path) -> list[Ratio]:
 
 
 _MEASURES: dict[str, Callable[[Path, Path], list[Ratio]]] = {
-    "run": _run, "sweep": _sweep, "formats": _formats, "evaluation": _evaluation, "page": _page, "memory": _memory,
+    "run": _run, "sweep": _sweep, "step": _step, "formats": _formats, "evaluation": _evaluation, "page": _page, "memory": _memory,
     "many": _many,
 }  # fmt: skip
 

@@ -87,6 +87,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/techniques.md": {"techniques": techniques},
     "docs/settings.md": {"settings": settings_table},
     "docs/results.md": {"published tables": measured.published, "other inputs": measured.pairs},
+    "docs/performance.md": {"performance": measured.performance},
 }
 """Page -> its generated parts in their order."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.published_rows import PublishedRow, published_tables
+from bench.ratio import Ratio, ratio_table
 from bench.table import Row, read_rows, table_of
 from optimizers.recipe import Recipe
 from optimizers.technique import Technique
@@ -26,6 +27,11 @@ def mnist() -> str:
 def pairs() -> str:
     """Return the techniques on other kinds of input."""
     return table_of(read_rows(Row, ROWS / "pairs.csv"))
+
+
+def performance() -> str:
+    """Return how quick Tare is beside the usual way."""
+    return ratio_table(read_rows(Ratio, ROWS / "performance.csv"))
 
 
 def example_of(technique: Technique) -> str:
