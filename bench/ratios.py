@@ -32,11 +32,21 @@ def main() -> None:
         wanted = [part for part in wanted if part not in ("run", "sweep")]
         print("Without DATA=mnist.npz, runs and sweeps are not held against the scripts.")
     began = time.monotonic()
-    rows = [row for part in wanted for row in _in_its_own_process(part, given.data)]
+    rows: list[Ratio] = []
+    failed: list[str] = []
+    for part in wanted:
+        try:
+            found = _in_its_own_process(part, given.data)
+        except subprocess.CalledProcessError:
+            failed.append(part)
+            continue
+        rows += found
+        if given.out:
+            write_rows(_with_others(found, given.out), given.out)
     print(f"\n{ratio_table(rows)}\n\n{time.monotonic() - began:.0f} s in all.")
-    if given.out:
-        write_rows(_with_others(rows, given.out), given.out)
-    if any(row.ok == "no" for row in rows):
+    if failed:
+        print(f"Not measured, see above: {', '.join(failed)}.")
+    if failed or any(row.ok == "no" for row in rows):
         raise SystemExit(1)
 
 
@@ -50,9 +60,10 @@ def _in_its_own_process(part: str, data: Path | None) -> list[Ratio]:
 
 
 def _with_others(rows: Sequence[Ratio], path: Path) -> list[Ratio]:
-    """The lines, and those of a file that are of something else."""
-    names = {row.what for row in rows}
-    return [*(row for row in (read_rows(Ratio, path) if path.exists() else []) if row.what not in names), *rows]
+    """The lines of a file, those of the same thing replaced in their place, and what was not there yet."""
+    new = {row.what: row for row in rows}
+    kept = [new.pop(row.what, row) for row in (read_rows(Ratio, path) if path.exists() else [])]
+    return [*kept, *new.values()]
 
 
 def _measured(part: str, data: Path | None) -> list[Ratio]:
