@@ -54,6 +54,8 @@ _LABELS = {
 _OWNER = "mlflow.user"
 """What MLflow's own pages show as the user of a run."""
 _PAGE = 1000
+_FIGURE = "tflite_bytes"
+"""A metric of every run that has a result."""
 
 
 class Store:
@@ -158,7 +160,7 @@ class Store:
             raise UserError("There is no run of this address. It may have been deleted.") from None
         if run.info.lifecycle_stage != "active" or "tare.recipe" not in run.data.tags:
             raise UserError("There is no run of this address. It may have been deleted.")
-        return _record(run)
+        return _record(self._whole(run))
 
     def runs(self, project_ids: Iterable[str], state: RunState | None = None) -> list[RunRecord]:
         """Return the runs of some projects, oldest first."""
@@ -176,7 +178,7 @@ class Store:
         """
         query, order = "tags.`tare.state` = 'finished'", ["attributes.start_time DESC"]
         found = self._client.search_runs([project_id], query, ViewType.ACTIVE_ONLY, _PAGE, order)
-        return _understood([run for run in found if "tare.recipe" in run.data.tags])
+        return _understood([self._whole(run) for run in found if "tare.recipe" in run.data.tags])
 
     def changed_runs(self, project_id: str, since: float) -> tuple[list[RunRecord], list[str]]:
         """Return the runs of a project that were changed after a time (seconds since 1970), and the ids of deleted ones.
@@ -194,11 +196,19 @@ class Store:
             page = self._client.search_runs(
                 project_ids, query, view, _PAGE, ["attributes.start_time ASC"], page_token=token
             )
-            found += page
+            found += map(self._whole, page)
             token = page.token
             if not token:
                 break
         return [run for run in found if "tare.recipe" in run.data.tags]
+
+    def _whole(self, run: Run) -> Run:
+        """The run, read once more where it finished just while it was read.
+
+        MLflow reads figures and tags one after the other: the state can be newer than the figures, which came before it.
+        """
+        is_torn = run.data.tags.get("tare.state") == "finished" and _FIGURE not in run.data.metrics
+        return self._client.get_run(str(run.info.run_id)) if is_torn else run
 
     def _note_change(self, run_id: str) -> None:
         """Let readers that know the run already find it with `changed_runs`; MLflow can only compare numbers."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,23 @@ def test_every_kind_of_change_is_seen(known: KnownRuns, writer: Store, service: 
     assert seen(known, writer, project)[-1].archived
     writer.delete_run(run.run_id)
     assert len(seen(known, writer, project)) == 2
+
+
+def test_a_run_that_finishes_while_it_is_read_has_its_figures(
+    known: KnownRuns, writer: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow had read the figures before they were there, and the state after."""
+    whole, search = writer.runs([project.project_id]), writer._client.search_runs
+
+    def torn(*args: Any, **named: Any) -> Any:
+        page = search(*args, **named)
+        for run in page:
+            run.data.metrics.clear()
+        return page
+
+    monkeypatch.setattr(writer._client, "search_runs", torn)
+    assert writer.runs([project.project_id]) == whole
+    assert writer.newest_finished(project.project_id)[0] == whole[-1]
 
 
 def test_what_did_not_change_is_not_read_again(
