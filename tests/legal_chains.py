@@ -25,6 +25,8 @@ FEW = 8
 """A whole number with no more values than these is a choice."""
 FIRST, MOST_TRIED = 12, 800
 """Modes of each technique, and combinations of them, after which an order counts as one that cannot be."""
+PARTNERS = 3
+"""Modes of the other techniques that a mode meets in turn; what several chains begin with is trained once."""
 Mode = dict[str, Any]
 
 
@@ -151,7 +153,8 @@ def is_repeating(order: Order) -> bool:
 
 def _with(order: Order, place: int, mode: Mode, turn: int) -> Iterator[Chain]:
     """Legal chains with a mode at a place; the others begin at other modes with each turn."""
-    turned = [[*MODES[name][turn % len(MODES[name]) :], *MODES[name][: turn % len(MODES[name])]] for name in order]
+    starts = [turn % min(PARTNERS, len(MODES[name])) for name in order]
+    turned = [[*MODES[name][start:], *MODES[name][:start]] for name, start in zip(order, starts, strict=True)]
     choices = [[mode] if index == place else each for index, each in enumerate(turned)]
     tried = itertools.islice(itertools.product(*choices), MOST_TRIED)
     return (chain for chain in tried if not reasons_against(order, chain))
