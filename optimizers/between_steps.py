@@ -18,6 +18,8 @@ EXECUTION_SECONDS = 0.1
 """About how long Keras is left alone: progress is told, and a loss that is no number is noticed, as often as that."""
 MOST_STEPS = 64
 """Of one execution."""
+FEW_STEPS = 100
+"""A training of fewer takes them singly: building what takes several costs as much as it saves."""
 
 
 @contextmanager
@@ -46,11 +48,14 @@ def between_steps(model: Any, callbacks: Sequence[Any]) -> Iterator[None]:
         model.train_step = train_step
 
 
-def take_several_steps(model: Any) -> Any:
-    """Let a model that was just compiled take several steps at a time; how many is up to the callback returned.
+def take_several_steps(model: Any, total_steps: int) -> list[Any]:
+    """Let a model that was just compiled take several steps at a time; how many is up to the callbacks returned.
 
-    It begins with one, and goes on with as many as take `EXECUTION_SECONDS`.
+    It begins with one, and goes on with as many as take `EXECUTION_SECONDS`. In a training of fewer than `FEW_STEPS` it
+    takes them singly.
     """
+    if total_steps < FEW_STEPS:
+        return []
     # Which kind of function Keras makes depends on the number at this moment; it can be changed afterwards.
     model.steps_per_execution = MOST_STEPS
     model.make_train_function()
@@ -69,7 +74,7 @@ def take_several_steps(model: Any) -> Any:
             if self._timed == 2:  # the first is traced as well, which takes longer
                 self.model.steps_per_execution = steps_within(time.perf_counter() - self._began)
 
-    return Pace()
+    return [Pace()]
 
 
 def steps_within(step_seconds: float) -> int:

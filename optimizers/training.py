@@ -82,10 +82,12 @@ def train(
     if settings.chooses_an_epoch and validation is None:
         raise InvalidParams(NO_VALIDATION)
     tensorflow().keras.utils.set_random_seed(settings.seed)
-    compile_for(model, fit, settings, settings.epochs * max(1, len(batches)))
+    total_steps = settings.epochs * max(1, len(batches))
+    compile_for(model, fit, settings, total_steps)
     reporting = _reporting(on_step, on_epoch, settings)
     best = BestEpoch(model, settings, settled_step) if settings.chooses_an_epoch else None
-    all_callbacks = [*callbacks, *([best.callback()] if best else []), reporting, take_several_steps(model)]
+    all_callbacks = [*callbacks, *([best.callback()] if best else []), reporting]
+    all_callbacks += take_several_steps(model, total_steps)
     first_epoch = 0
     if journey is not None:
         state = TrainingState(model, all_callbacks)

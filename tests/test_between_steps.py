@@ -33,6 +33,7 @@ def weights_and_executions(model: Any, data: EasyData) -> tuple[list[np.ndarray]
 def test_several_steps_at_a_time_end_as_single_ones(
     trained_model: Any, easy_data: EasyData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(between_steps, "FEW_STEPS", 1)
     monkeypatch.setattr(between_steps, "EXECUTION_SECONDS", 0.0)
     singly, many = weights_and_executions(trained_model, easy_data)
     monkeypatch.setattr(between_steps, "EXECUTION_SECONDS", 1e6)
@@ -56,16 +57,17 @@ def test_what_callbacks_do_is_done_at_each_step() -> None:
         def after_step(self) -> None:
             counter.assign_add(100)
 
-    pace = between_steps.take_several_steps(model)
+    pace = between_steps.take_several_steps(model, 140)
     step = model.train_step
     with between_steps.between_steps(model, [Counts(), object()]):
-        model.fit(np.ones((70, 2)), np.ones(70), batch_size=1, epochs=2, verbose=0, callbacks=[pace])
+        model.fit(np.ones((70, 2)), np.ones(70), batch_size=1, epochs=2, verbose=0, callbacks=pace)
     assert int(counter) == 140 * 101
     assert int(model.optimizer.iterations) == 140
     assert model.train_step == step
 
 
-def test_slow_steps_are_taken_singly() -> None:
+def test_slow_steps_and_few_are_taken_singly() -> None:
+    assert between_steps.take_several_steps(object(), between_steps.FEW_STEPS - 1) == []
     assert steps_within(2.0) == 1
     assert steps_within(0.06) == 1
     assert steps_within(0.01) == 10
