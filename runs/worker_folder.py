@@ -16,6 +16,10 @@ _UNFINISHED = ("parsed/.parsing_*", "prepared/*/.writing_*")
 """What a worker writes beside where it belongs, with its process id in the name, until it is whole."""
 
 
+_IN_USE: set[Path] = set()
+"""Folders of this process's workers. Names alone do not tell: in a container every dashboard has the same process id."""
+
+
 class WorkerFolder:
     """Made empty under the home folder of the installation.
 
@@ -26,6 +30,7 @@ class WorkerFolder:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._path = settings.folder("workers") / f"{os.getpid()}_{secrets.token_hex(6)}"
+        _IN_USE.add(self._path)
         self.home.mkdir(parents=True)
         self.temporary.mkdir()
 
@@ -42,6 +47,7 @@ class WorkerFolder:
     def remove(self, pid: int | None = None) -> None:
         """Remove it and, where a worker with the process id `pid` had it, what that one did not finish writing."""
         shutil.rmtree(self._path, ignore_errors=True)
+        _IN_USE.discard(self._path)
         for path, owner in _unfinished(self._settings):
             if owner == pid:
                 shutil.rmtree(path, ignore_errors=True)
@@ -55,7 +61,7 @@ def remove_leftovers(settings: Settings) -> None:
     """
     folders = ((path, _owner(path.name, 0)) for path in settings.folder("workers").iterdir())
     for path, owner in (*folders, *_unfinished(settings)):
-        if owner is None or owner == os.getpid() or not psutil.pid_exists(owner):
+        if path not in _IN_USE and (owner is None or owner == os.getpid() or not psutil.pid_exists(owner)):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,14 @@ from runs.store import Store
 
 prepare_environment()
 CLASSES = 3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _old_models_do_not_slow_down() -> Iterator[None]:
+    """Keras remembers every model of a process, and Python looks through all of them each time it collects garbage."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def easy_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,10 @@ class Workshop:
 
 
 @pytest.fixture(scope="module")
-def workshop() -> Workshop:
+def workshop() -> Iterator[Workshop]:
     """One for all chains."""
-    return Workshop()
+    yield Workshop()
+    keras2().backend.clear_session()  # hundreds of models
 
 
 def named(order: Order, chain: Chain) -> str:

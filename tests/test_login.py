@@ -185,7 +185,7 @@ def _page_without_the_app() -> None:
 
 def test_pages_ask_the_same_gate_as_the_app(locked: Service) -> None:
     """Even where a page would be drawn without app.py, its service is none."""
-    app = AppTest.from_function(_page_without_the_app)
+    app = AppTest.from_function(_page_without_the_app, default_timeout=120)
     for user, said in ((NOBODY, "Nobody is logged in here. Log in first."), (claims("anna"), "")):
         app.secrets, app.user = {"auth": AUTH}, dict(user)
         app.run()

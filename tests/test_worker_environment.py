@@ -105,7 +105,7 @@ def test_a_worker_takes_its_folder_along(settings: Settings) -> None:
 
 def test_what_a_killed_dashboard_left_goes_at_the_next_start(settings: Settings) -> None:
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    gone, alive = int(ended.stdout), os.getppid()
+    gone, alive, used = int(ended.stdout), os.getppid(), WorkerFolder(settings)
     names = "workers/{}_a", "parsed/.parsing_{}_b", "prepared/c/.writing_{}_d"
     for name in names:
         settings.folder(name.format(gone))
@@ -113,6 +113,7 @@ def test_what_a_killed_dashboard_left_goes_at_the_next_start(settings: Settings)
     remove_leftovers(settings)
     assert not any((settings.home / name.format(gone)).exists() for name in names)
     assert all((settings.home / name.format(alive)).exists() for name in names)
+    assert used.temporary.exists()
 
 
 def test_the_system_takes_a_worker_first(settings: Settings) -> None:
