@@ -40,31 +40,27 @@ def page_while_training(home: Path, draws: int) -> Ratio:
         draws: of each kind, in two turns.
     """
     settings = Settings(home=home, tracking_uri="")
-    service = Service(settings)
+    service = Service(settings)  # not started: that is for the pages, which have the folder to themselves
+    idle: list[float] = []
+    busy: list[float] = []
     try:
         project = _example(service)
         for mode in ("int8", "float16"):
             quantize = RecipeStep(technique="post_training_quantization", params={"mode": mode})
             finished(service.wait(service.submit(project.project_id, Recipe.checked([quantize])).run_id))
-    finally:
-        service.stop()
-    os.environ["TARE_HOME"] = str(home)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    draw = partial(draw_ms, opened(project))
-    for _ in range(3):
-        draw()  # the first starts the service of the pages, which takes the folder over
-    beside = Service(settings)
-    idle: list[float] = []
-    busy: list[float] = []
-    try:
+        os.environ["TARE_HOME"] = str(home)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        draw = partial(draw_ms, opened(project))
+        for _ in range(3):
+            draw()
         for _ in range(2):
             idle += _draws(draw, draws // 2)
-            run = _endless(beside, project)
+            run = _endless(service, project)
             busy += _draws(draw, draws // 2)
-            beside.cancel(run.run_id)
-            beside.wait(run.run_id)
+            service.cancel(run.run_id)
+            service.wait(run.run_id)
     finally:
-        beside.stop()
+        service.stop()
     return Ratio.of(
         "Page of a project while a run trains, p95", _p95(busy), _p95(idle), "ms", 1.3,
         how=f"{len(idle)} draws idle and as many while fine-tuning, in turns",
