@@ -30,7 +30,7 @@ with left:
     axes, wanted = draw_controls(project, runs)
     shown = matching(runs, wanted)
     chosen = selected_of(shown)
-    frame = changes_of(shown, axes, measured)
+    frame = changes_of(shown, axes, measured, project.fit)
     if frame["metric"].notna().any():
         kept = draw_budget(project, frame, axes, measured)
         draw_chart(project, frame, axes, kept)

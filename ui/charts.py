@@ -186,6 +186,8 @@ def _title(axis: Quantity, fit: Fit, better: str) -> str:
 
 def hover_cards(shown: pd.DataFrame, axes: Axes, fit: Fit) -> list[str]:
     """Return the card of each row of `ui.frames.with_changes`, with its changes against the baseline."""
+    if "hover" in shown:  # made before, for these axes
+        return list(shown["hover"])
     changes = zip(shown["metric_change"], shown["size_change"], strict=True)
     return [card + _changes(*pair, axes, fit) for card, pair in zip(shown["card"], changes, strict=True)]
 

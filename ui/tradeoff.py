@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from intake.fit import Fit
 from runs.records import Project, Result, RunRecord
 from ui.budget import LOSSES, NO_LIMIT, Budget, limit_of, limit_text, limits_between, loss_text, verdict, within
-from ui.charts import Axes, tradeoff_figure
+from ui.charts import Axes, hover_cards, tradeoff_figure
 from ui.frames import runs_frame, with_changes
 from ui.quantities import SIZES, metric_of, quantities
 from ui.run_filter import RunFilter, states_of, tags_of, techniques_of
@@ -21,9 +22,26 @@ _FILTERS = {"techniques": [], "tags": [], "states": [], "q": "", "starred": Fals
 """Widget key, which is its name in the address, -> its value where it asks for nothing."""
 
 
-def changes_of(runs: list[RunRecord], axes: Axes, baseline: Result | None) -> pd.DataFrame:
-    """Return the runs as a frame, with their changes against the baseline."""
-    return with_changes(runs_frame(runs), axes.x, baseline)
+_KEPT = 8
+_CHANGES: dict[tuple[int, str, int, str], tuple[pd.DataFrame, Result | None, pd.DataFrame]] = {}
+"""What it was made of, by ids, which stay theirs as long as that is kept here -> that, and the frame."""
+
+
+def changes_of(runs: list[RunRecord], axes: Axes, baseline: Result | None, fit: Fit) -> pd.DataFrame:
+    """Return the runs as a frame, with their changes against the baseline and what hovers over their points.
+
+    Of the same records it is the same frame: it is only to be read.
+    """
+    frame = runs_frame(runs)
+    key = (id(frame), axes.x.label, id(baseline), fit.metric_name)
+    known = _CHANGES.get(key)
+    if known is None:
+        while len(_CHANGES) >= _KEPT:
+            _CHANGES.pop(next(iter(_CHANGES), key), None)
+        changed = with_changes(frame, axes.x, baseline)
+        changed = changed.assign(hover=hover_cards(changed, axes, fit))
+        known = _CHANGES[key] = (frame, baseline, changed)
+    return known[2]
 
 
 def draw_controls(project: Project, runs: list[RunRecord]) -> tuple[Axes, RunFilter]:
