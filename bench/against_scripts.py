@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.networks import AS_THE_TUTORIAL, trained_on_mnist, tutorial_cnn
@@ -64,9 +64,7 @@ def sweep(service: Service, folder: Path, data: Path, sparsities: Sequence[float
     began = time.monotonic()
     runs = []
     for kind in KINDS:
-        (first, *others) = _steps(list(sparsities), kind, seed=100)
-        points = expand([first, *others])
-        runs += service.submit_sweep(project.project_id, points)
+        runs += service.submit_sweep(project.project_id, expand(_steps(sparsities, kind, seed=100)))
     ended = [finished(service.wait(run.run_id)) for run in runs]
     ours = time.monotonic() - began
     accuracies = [run.result.metric for run in ended if run.result is not None]
@@ -94,24 +92,20 @@ def _project(service: Service, folder: Path, data: Path) -> tuple[Path, Project]
     return model, project
 
 
-def _steps(sparsity: float | list[float], kind: str, seed: int) -> list[RecipeStep]:
-    return list(_each_step(sparsity, kind, seed))
-
-
-def _each_step(sparsity: float | list[float], kind: str, seed: int) -> Iterator[RecipeStep]:
-    asked = ", ".join(map(str, sparsity)) if isinstance(sparsity, list) else sparsity
+def _steps(sparsity: float | Sequence[float], kind: str, seed: int) -> list[RecipeStep]:
+    """The steps of one run, or of a sweep over sparsities."""
+    # As in the guide, but that a sweep which ends at 50 %, too, must start below it.
+    initial, asked = (0.5, sparsity) if isinstance(sparsity, float) else (0.4, ", ".join(map(str, sparsity)))
+    params = {"initial_sparsity": initial, "final_sparsity": asked, "end": 1.0}
     tuning = {**TUNING, "seed": seed}
-    # The guide's schedule goes on to the last step; it starts at 50 %, or where it ends if that is lower.
-    params = {"initial_sparsity": 0.5, "final_sparsity": asked, "end": 1.0}
-    if asked == 0.5 or isinstance(sparsity, list):
-        params["initial_sparsity"] = 0.4
-    yield RecipeStep(technique="pruning", params=params, fine_tuning={**tuning, "epochs": 2})
+    steps = [RecipeStep(technique="pruning", params=params, fine_tuning={**tuning, "epochs": 2})]
     if kind == "int8":
         quantize = {"mode": "int8", "representative_samples": 100}
-        yield RecipeStep(technique="post_training_quantization", params=quantize)
+        steps.append(RecipeStep(technique="post_training_quantization", params=quantize))
     if kind == "clustering":
         share = {"number_of_clusters": 16, "cluster_centroids_init": "KMEANS_PLUS_PLUS"}
-        yield RecipeStep(technique="clustering", params=share, fine_tuning={**tuning, "epochs": 1})
+        steps.append(RecipeStep(technique="clustering", params=share, fine_tuning={**tuning, "epochs": 1}))
+    return steps
 
 
 def _script(model: Path, data: Path, sparsity: float, kind: str) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intake.keras_env import keras2
+from intake.keras_env import keras2, tensorflow
 from optimizers import between_steps
 from optimizers.apply import apply_recipe
 from optimizers.between_steps import MOST_STEPS, steps_within
@@ -45,7 +45,7 @@ def test_several_steps_at_a_time_end_as_single_ones(
 
 
 def test_what_callbacks_do_is_done_at_each_step() -> None:
-    tf = pytest.importorskip("tensorflow")
+    tf = tensorflow()
     model = keras2().Sequential([keras2().layers.Dense(1, input_shape=(2,))])
     model.compile("sgd", "mse")
     counter = tf.Variable(0)

@@ -51,7 +51,8 @@ def tradeoff_figure(
         selected: ids of the runs to ring.
         kept: for each row whether it keeps the budget; the others are greyed out. None: no budget.
     """
-    needed = frame[list(dict.fromkeys((*_DRAWN, axes.x.field, axes.y.field)))]  # it is sliced many times
+    made_before = ["hover"] if "hover" in frame else []
+    needed = frame[list(dict.fromkeys((*_DRAWN, *made_before, axes.x.field, axes.y.field)))]  # it is sliced many times
     shown = needed.assign(y=axes.y.scaled(frame[axes.y.field]), kept=True if kept is None else kept)
     shown = shown.dropna(subset=["size", "y"])
     shown["hover"] = hover_cards(shown, axes, fit)

@@ -13,6 +13,7 @@ from optimizers.recipe import Recipe, RecipeStep
 from runs.records import Result, RunRecord
 from ui.hover_card import card_of
 from ui.quantities import OTHERS, SIZES, Quantity, value_of
+from ui.recently_made import RecentlyMade
 
 _MEASURED = (*SIZES, *OTHERS)
 _INTERVAL = ("metric", "metric_low", "metric_high")
@@ -27,9 +28,7 @@ _ROWS: dict[str, tuple[RunRecord, dict[str, Any]]] = {}
 """Run id -> the record and its row. Sessions share it: rows are only read."""
 
 
-FRAMES_KEPT = 8
-_FRAMES: dict[tuple[int, ...], tuple[list[RunRecord], pd.DataFrame]] = {}
-"""Ids of records, which stay theirs as long as the records are kept -> the records and their frame."""
+_FRAMES: RecentlyMade[pd.DataFrame] = RecentlyMade(8)
 
 
 def runs_frame(runs: Iterable[RunRecord]) -> pd.DataFrame:
@@ -38,13 +37,7 @@ def runs_frame(runs: Iterable[RunRecord]) -> pd.DataFrame:
     Of the same records it is the same frame: it is only to be read.
     """
     records = list(runs)
-    key = tuple(map(id, records))
-    known = _FRAMES.get(key)
-    if known is None:
-        while len(_FRAMES) >= FRAMES_KEPT:
-            _FRAMES.pop(next(iter(_FRAMES), key), None)
-        known = _FRAMES[key] = (records, _frame_of(records))
-    return known[1]
+    return _FRAMES.of(records, None, lambda: _frame_of(records))
 
 
 def _frame_of(runs: list[RunRecord]) -> pd.DataFrame:

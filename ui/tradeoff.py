@@ -11,6 +11,7 @@ from ui.budget import LOSSES, NO_LIMIT, Budget, limit_of, limit_text, limits_bet
 from ui.charts import Axes, hover_cards, tradeoff_figure
 from ui.frames import runs_frame, with_changes
 from ui.quantities import SIZES, metric_of, quantities
+from ui.recently_made import RecentlyMade
 from ui.run_filter import RunFilter, states_of, tags_of, techniques_of
 from ui.selection import is_area, open_later, select, selected_ids
 from ui.session import address
@@ -22,9 +23,7 @@ _FILTERS = {"techniques": [], "tags": [], "states": [], "q": "", "starred": Fals
 """Widget key, which is its name in the address, -> its value where it asks for nothing."""
 
 
-_KEPT = 8
-_CHANGES: dict[tuple[int, str, int, str], tuple[pd.DataFrame, Result | None, pd.DataFrame]] = {}
-"""What it was made of, by ids, which stay theirs as long as that is kept here -> that, and the frame."""
+_CHANGES: RecentlyMade[pd.DataFrame] = RecentlyMade(8)
 
 
 def changes_of(runs: list[RunRecord], axes: Axes, baseline: Result | None, fit: Fit) -> pd.DataFrame:
@@ -33,15 +32,12 @@ def changes_of(runs: list[RunRecord], axes: Axes, baseline: Result | None, fit: 
     Of the same records it is the same frame: it is only to be read.
     """
     frame = runs_frame(runs)
-    key = (id(frame), axes.x.label, id(baseline), fit.metric_name)
-    known = _CHANGES.get(key)
-    if known is None:
-        while len(_CHANGES) >= _KEPT:
-            _CHANGES.pop(next(iter(_CHANGES), key), None)
+
+    def make() -> pd.DataFrame:
         changed = with_changes(frame, axes.x, baseline)
-        changed = changed.assign(hover=hover_cards(changed, axes, fit))
-        known = _CHANGES[key] = (frame, baseline, changed)
-    return known[2]
+        return changed.assign(hover=hover_cards(changed, axes, fit))
+
+    return _CHANGES.of([frame, baseline], (axes.x.label, fit.metric_name), make)
 
 
 def draw_controls(project: Project, runs: list[RunRecord]) -> tuple[Axes, RunFilter]:
