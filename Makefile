@@ -4,7 +4,7 @@ PORT ?= 8501
 HOST ?= 127.0.0.1
 SEEDS ?= 1
 IMAGE ?= tare
-# Test files that run at a time; each takes up to 3 GB of memory.
+# Test files that run at a time; each takes several GB of memory.
 WORKERS ?= 2
 # Beside this folder, or where Keras keeps what its tutorials downloaded.
 DATA ?= $(firstword $(wildcard mnist.npz ../*/data/mnist.npz $(HOME)/.keras/datasets/mnist.npz))

@@ -15,7 +15,7 @@ from runs.rights import service_of
 from runs.service import Service
 from runs.settings import Settings
 from runs.store import Store
-from tests.test_pages import APP, links, measured, open_page, project, service, texts  # noqa: F401
+from tests.test_pages import APP, links, measured, open_page, project, service, shown_page, texts  # noqa: F401
 from tests.test_roles import ANNA
 from ui import login, session
 from ui.run_filter import RunFilter, matching
@@ -60,13 +60,7 @@ def visit(path: str, user: dict[str, Any], auth: Any = AUTH, **query: str) -> Ap
     app = AppTest.from_file(str(APP), default_timeout=120)
     app.secrets = {"auth": auth} if auth is not None else {}
     app.user = user
-    if path:
-        app.switch_page(path)
-    for name, value in query.items():
-        app.query_params[name] = value
-    app.run()
-    assert not app.exception
-    return app
+    return shown_page(app, path, query)
 
 
 def keys(app: AppTest) -> set[str]:

@@ -94,7 +94,11 @@ def project(service: Service) -> Project:
 
 def open_page(path: str = "", **query: str) -> AppTest:
     """Open a page by its address and draw it once, without an exception."""
-    app = AppTest.from_file(str(APP), default_timeout=120)
+    return shown_page(AppTest.from_file(str(APP), default_timeout=120), path, query)
+
+
+def shown_page(app: AppTest, path: str, query: dict[str, str]) -> AppTest:
+    """Draw a page of an app once, without an exception."""
     if path:
         app.switch_page(path)
     for name, value in query.items():
